@@ -1,0 +1,59 @@
+# `make` lists the targets. Written for GNU make 3.81 and later (macOS has 3.81).
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+RETRO := $(TARGET)/release/retro
+# The Python for training and parity: one with the packages of training/requirements.txt.
+TRAIN_PYTHON ?= $(firstword $(wildcard $(HOME)/.cache/retro-server/train-venv/bin/python) python3)
+PARITY_CASES ?= training/work/parity
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build serve test lint openapi eval parity
+# The steps share one cargo lock and one runtime/.
+.NOTPARALLEL:
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+
+setup: ## install what is missing: protoc, ONNX Runtime, the BERT weights
+	@scripts/setup.sh
+
+build: setup ## build the server in release mode
+	cargo build --release --locked
+
+serve: build ## set up, build and serve on 127.0.0.1:8080; ARGS="--listen 127.0.0.1:0" adds flags
+	@exec $(RETRO) serve $(ARGS)
+
+# Rust comes last, so that its closing lines end the output.
+test: setup ## set up and run every test
+	@if ! $(TRAIN_PYTHON) -c 'import torch' 2>/dev/null; then \
+		echo 'test: skipping the tests of training/: $(TRAIN_PYTHON) has no torch (TRAIN_PYTHON=... names another)'; \
+	elif $(TRAIN_PYTHON) -c 'import pytest' 2>/dev/null; then \
+		echo 'test: training/, by pytest' && $(TRAIN_PYTHON) -m pytest -q training/tests; \
+	else \
+		echo 'test: training/, by unittest' && $(TRAIN_PYTHON) -m unittest discover -t . -s training/tests; \
+	fi
+	cargo test --release --locked
+
+# `cargo clippy` checks, and a check compiles every dependency a second time, for nothing
+# that a build could use. So clippy is put in rustc's place for this crate alone and runs
+# in the release build, whose dependencies the tests and the server share. The wrapper is
+# part of cargo's fingerprint, and clippy-driver has its arguments tracked: the crate is
+# linted again when it changed, and a failed lint is never taken for a finished build.
+lint: setup ## formatting and clippy, warnings are errors
+	@cargo fmt --version >/dev/null 2>&1 && clippy-driver --version >/dev/null 2>&1 || rustup component add rustfmt clippy
+	cargo fmt --check
+	RUSTC_WORKSPACE_WRAPPER=clippy-driver CLIPPY_ARGS='-Dwarnings__CLIPPY_HACKERY__' \
+		cargo build --release --all-targets --locked
+
+openapi: build ## write openapi/openapi.json
+	@mkdir -p openapi
+	$(RETRO) openapi > openapi/openapi.json.new
+	@mv openapi/openapi.json.new openapi/openapi.json
+
+eval: build ## perplexity with and without retrieval: make eval FILE=texts.jsonl
+	@test -n '$(FILE)' || { echo 'eval: name the texts: make eval FILE=texts.jsonl'; exit 2; }
+	@$(RETRO) eval '$(FILE)' $(ARGS)
+
+parity: setup ## compare the served model with the PyTorch model (needs torch)
+	$(TRAIN_PYTHON) -m training.parity --out $(PARITY_CASES) $(PARITY_ARGS)
+	RETRO_PARITY_CASES='$(abspath $(PARITY_CASES))' cargo test --release --locked parity
