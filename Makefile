@@ -4,7 +4,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 RETRO := $(TARGET)/release/retro
 # The Python for training and parity: one with the packages of training/requirements.txt.
 TRAIN_PYTHON ?= $(firstword $(wildcard $(HOME)/.cache/retro-server/train-venv/bin/python) python3)
-PARITY_CASES ?= training/work/parity
+PARITY_CASES ?= training/work/parity.safetensors
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build serve test lint openapi eval parity
@@ -54,6 +54,6 @@ eval: build ## perplexity with and without retrieval: make eval FILE=texts.jsonl
 	@test -n '$(FILE)' || { echo 'eval: name the texts: make eval FILE=texts.jsonl'; exit 2; }
 	@$(RETRO) eval '$(FILE)' $(ARGS)
 
-parity: setup ## compare the served model with the PyTorch model (needs torch)
-	$(TRAIN_PYTHON) -m training.parity --out $(PARITY_CASES) $(PARITY_ARGS)
-	RETRO_PARITY_CASES='$(abspath $(PARITY_CASES))' cargo test --release --locked parity
+parity: setup ## compare the engine with the PyTorch model, logit by logit (needs torch): PARITY_ARGS="--seed 7"
+	$(TRAIN_PYTHON) -m training.parity --full --out $(PARITY_CASES) $(PARITY_ARGS)
+	RETRO_PARITY_CASES='$(abspath $(PARITY_CASES))' cargo test --release --locked --lib parity_with_pytorch -- --nocapture

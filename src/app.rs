@@ -1,0 +1,203 @@
+//! Builds the parts from the settings, starts them in order, and stops them in order.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::catalogue::Catalogue;
+use crate::embedder::Embedder;
+use crate::generate::{CompletionRequest, Generator, Retriever, fold};
+use crate::ingest::{Ingest, IngestLimits};
+use crate::model::{Manifest, Model};
+use crate::neighbours::{Database, Identity};
+use crate::onnx::Runtime;
+use crate::settings::Settings;
+use crate::text::Tokenizer;
+
+/// Every part but the model's thread: what the command line needs too.
+#[derive(Clone)]
+pub struct Parts {
+    pub runtime: Runtime,
+    pub manifest: Arc<Manifest>,
+    pub tokenizer: Arc<Tokenizer>,
+    pub embedder: Embedder,
+    pub database: Database,
+    pub retriever: Retriever,
+    pub catalogue: Catalogue,
+    pub ingest: Ingest,
+}
+
+impl Parts {
+    /// Loads ONNX Runtime and the embedder, reads the model's manifest and tokenizer, and opens the stores.
+    ///
+    /// # Errors
+    /// One of them is missing, altered or made for another model; the error says which and what to do.
+    pub async fn load(settings: &Settings) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(&settings.data_dir)
+            .with_context(|| format!("the data folder {} cannot be made", settings.data_dir.display()))?;
+        let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
+        let manifest = Arc::new(Manifest::load(&settings.model)?);
+        let tokenizer = Arc::new(Tokenizer::load(&settings.model.join("tokenizer.json"))?);
+        let embedder = Embedder::load(&runtime, &settings.embedder, settings.threads)?;
+        if embedder.name() != manifest.embedder.name {
+            tracing::warn!(
+                "the model was trained with the neighbours of {}, the embedder is {}: its neighbours may help it less",
+                manifest.embedder.name,
+                embedder.name()
+            );
+        }
+        let database = Database::open(&settings.lance_uri(), identity(&manifest, &tokenizer, &embedder)).await?;
+        let retriever = Retriever::new(Arc::clone(&tokenizer), embedder.clone(), database.clone());
+        let catalogue = Catalogue::open(&settings.data_dir, settings.database_url.as_deref()).await?;
+        let ingest =
+            Ingest::new(catalogue.clone(), database.clone(), Arc::clone(&tokenizer), embedder.clone(), settings.writer_lock());
+        Ok(Self { runtime, manifest, tokenizer, embedder, database, retriever, catalogue, ingest })
+    }
+
+    /// Loads the model and starts its thread.
+    ///
+    /// # Errors
+    /// ONNX Runtime refuses a graph.
+    pub fn generator(&self, settings: &Settings) -> anyhow::Result<Generator> {
+        let model = Model::load(&self.runtime, &settings.model, settings.threads)?;
+        Ok(Generator::start(model, Arc::clone(&self.tokenizer), self.retriever.clone(), settings.max_queue)?)
+    }
+}
+
+/// The task that takes documents in.
+pub struct Worker {
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Worker {
+    /// Starts it; where a worker of another process runs on the same stores, it waits for that one to end.
+    pub fn start(ingest: &Ingest) -> Self {
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn({
+            let (ingest, stop) = (ingest.clone(), stop.clone());
+            async move {
+                if let Err(error) = ingest.run_worker(stop).await {
+                    tracing::error!(%error, "documents are not taken in");
+                }
+            }
+        });
+        tasks.close();
+        Self { tasks, stop }
+    }
+
+    /// Lets it complete the write at hand and ends it; what is queued stays queued on the disk.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+impl From<&Settings> for IngestLimits {
+    fn from(settings: &Settings) -> Self {
+        Self { max_document_bytes: settings.max_document_bytes }
+    }
+}
+
+/// What makes a database this server's own.
+pub fn identity(manifest: &Manifest, tokenizer: &Tokenizer, embedder: &Embedder) -> Identity {
+    Identity {
+        tokenizer: tokenizer.identity().to_owned(),
+        embedder: embedder.identity().to_owned(),
+        dimension: embedder.dimension(),
+        neighbour_length: manifest.neighbour_length,
+        continuation_length: manifest.continuation_length,
+    }
+}
+
+/// A running server without its routes.
+pub struct App {
+    pub settings: Settings,
+    pub parts: Parts,
+    pub generator: Generator,
+    pub lifecycle: Lifecycle,
+    worker: Worker,
+}
+
+impl App {
+    /// Opens the stores, loads the models, makes one completion, so that the first request finds all warm, and starts the ingestion.
+    ///
+    /// # Errors
+    /// What is wrong with the first part that cannot be built, in words that tell the mend.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        let parts = Parts::load(&settings).await?;
+        let generator = parts.generator(&settings)?;
+        warm(&generator, &parts.tokenizer).await.context("the model does not run")?;
+        let worker = Worker::start(&parts.ingest);
+        Ok(Self { settings, parts, generator, lifecycle: Lifecycle::default(), worker })
+    }
+
+    /// Ends the threads and tasks, the model first.
+    pub async fn stop(&self) {
+        self.generator.shut_down().await;
+        self.worker.stop().await;
+        self.parts.catalogue.close().await;
+    }
+}
+
+async fn warm(generator: &Generator, tokenizer: &Tokenizer) -> anyhow::Result<()> {
+    let request = CompletionRequest { max_tokens: Some(1), ..CompletionRequest::new("Ready") };
+    let valid = request.validate(&generator.limits(), tokenizer)?;
+    fold(generator.submit(valid)?).await?;
+    Ok(())
+}
+
+/// Where the server stands between its start and its end. Clones share it.
+#[derive(Clone)]
+pub struct Lifecycle {
+    draining: CancellationToken,
+    cut: CancellationToken,
+    in_flight: Arc<watch::Sender<usize>>,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Self {
+        Self { draining: CancellationToken::new(), cut: CancellationToken::new(), in_flight: Arc::new(watch::channel(0).0) }
+    }
+}
+
+impl Lifecycle {
+    /// From now on new work is refused; what has begun goes on.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
+    }
+
+    /// Cancelled when the time of what has begun is over.
+    pub fn cut(&self) -> CancellationToken {
+        self.cut.clone()
+    }
+
+    /// Counts a request until the guard is dropped.
+    pub fn begin(&self) -> InFlight {
+        self.in_flight.send_modify(|count| *count += 1);
+        InFlight(Arc::clone(&self.in_flight))
+    }
+
+    /// Returns when no request is being answered.
+    pub async fn idle(&self) {
+        let mut count = self.in_flight.subscribe();
+        // The sender lives as long as `self`.
+        let _ = count.wait_for(|&count| count == 0).await;
+    }
+}
+
+/// A request that is being answered.
+pub struct InFlight(Arc<watch::Sender<usize>>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}

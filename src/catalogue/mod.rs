@@ -1,0 +1,20 @@
+//! The catalogue: documents, tasks, and the texts that wait to be chunked, in SQL. Everything that was answered for is on the disk here
+//! first; the retrieval database follows.
+
+mod document;
+mod page;
+mod queue;
+mod removal;
+mod store;
+mod submit;
+mod task;
+
+#[cfg(test)]
+mod tests;
+
+pub use document::{Document, DocumentCounts, DocumentStatus};
+pub use page::{Cursor, Page};
+pub use queue::{Outcome, QueuedDocument, WriteTicket};
+pub use store::{Catalogue, CatalogueError};
+pub use submit::NewRecord;
+pub use task::{Task, TaskDocuments, TaskStatus};

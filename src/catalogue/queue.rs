@@ -1,0 +1,206 @@
+use serde_json::Value;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::document::{collection_name, document_id};
+use super::store::now;
+use super::task::{Settled, settle};
+use super::{Catalogue, CatalogueError};
+use crate::names::{CollectionName, DocumentId};
+
+/// A document that waits to be chunked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueuedDocument {
+    /// Names this submission of this document for ever.
+    pub seq: i64,
+    pub id: DocumentId,
+    pub collection: CollectionName,
+    pub title: String,
+    pub source: String,
+    /// A JSON object.
+    pub metadata: String,
+    pub text: String,
+}
+
+/// Leave to write a document's chunks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WriteTicket {
+    pub seq: i64,
+    /// The collection surely holds no chunk of the document.
+    pub fresh: bool,
+    /// Other collections that may hold chunks of the document.
+    pub elsewhere: Vec<CollectionName>,
+}
+
+/// What became of a document.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    Ready { chunks: u64, tokens: u64 },
+    Failed { reason: String },
+}
+
+impl Catalogue {
+    /// Whether a document waits to be chunked or to be removed.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn has_work(&self) -> Result<bool, CatalogueError> {
+        Ok(sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM outbox CROSS JOIN documents ON documents.id = outbox.document_id WHERE status = 'pending') \
+             OR EXISTS (SELECT 1 FROM documents WHERE status = 'deleting')",
+        )
+        .fetch_one(self.reader())
+        .await?)
+    }
+
+    /// The documents that wait longest, at least one and then at most `documents` with at most `bytes` of text together. Their tasks run
+    /// from now on.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read or written.
+    pub async fn take_queued(&self, documents: u32, bytes: u64) -> Result<Vec<QueuedDocument>, CatalogueError> {
+        // The cross join keeps SQLite from sorting all that waits for the sake of the first few.
+        let rows = sqlx::query(
+            "SELECT seq, bytes FROM outbox CROSS JOIN documents ON documents.id = outbox.document_id WHERE status = 'pending' \
+             ORDER BY seq LIMIT ?",
+        )
+        .bind(documents)
+        .fetch_all(self.reader())
+        .await?;
+        let mut total = 0;
+        let mut seqs: Vec<i64> = Vec::new();
+        for row in &rows {
+            total += super::store::count(row, "bytes")?;
+            if total > bytes && !seqs.is_empty() {
+                break;
+            }
+            seqs.push(row.try_get("seq")?);
+        }
+        if seqs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let seqs = Value::from(seqs).to_string();
+        let mut transaction = self.write().await?;
+        sqlx::query(
+            "UPDATE tasks SET status = 'running', started_at = ? WHERE status = 'queued' AND id IN (SELECT task_id FROM waiting \
+             WHERE document_id IN (SELECT document_id FROM outbox WHERE seq IN (SELECT value FROM json_each(?))))",
+        )
+        .bind(now())
+        .bind(&seqs)
+        .execute(&mut *transaction)
+        .await?;
+        let rows = sqlx::query(
+            "SELECT seq, id, collection, title, source, metadata, text FROM outbox JOIN documents ON documents.id = outbox.document_id \
+             WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'pending' ORDER BY seq",
+        )
+        .bind(&seqs)
+        .fetch_all(&mut *transaction)
+        .await?;
+        transaction.commit().await?;
+        rows.iter().map(queued).collect()
+    }
+
+    /// Asks leave to write the chunks of `documents`, and notes where they will be, which makes the writing safe to interrupt. A document
+    /// that was submitted again or deleted since it was taken gets no ticket.
+    ///
+    /// # Errors
+    /// The catalogue cannot be written.
+    pub async fn begin_write(&self, documents: &[&QueuedDocument]) -> Result<Vec<WriteTicket>, CatalogueError> {
+        let mut tickets = Vec::with_capacity(documents.len());
+        let mut transaction = self.write().await?;
+        for document in documents {
+            if !is_current(&mut transaction, document).await? {
+                continue;
+            }
+            let rows = sqlx::query("SELECT collection FROM placements WHERE document_id = ?")
+                .bind(document.id.as_str())
+                .fetch_all(&mut *transaction)
+                .await?;
+            let mut elsewhere = rows.iter().map(|row| collection_name(row, "collection")).collect::<Result<Vec<_>, _>>()?;
+            let places = elsewhere.len();
+            elsewhere.retain(|place| *place != document.collection);
+            let fresh = elsewhere.len() == places;
+            if fresh {
+                sqlx::query("INSERT INTO placements (document_id, collection) VALUES (?, ?)")
+                    .bind(document.id.as_str())
+                    .bind(document.collection.as_str())
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+            tickets.push(WriteTicket { seq: document.seq, fresh, elsewhere });
+        }
+        transaction.commit().await?;
+        Ok(tickets)
+    }
+
+    /// Notes what became of documents, all at once. One that was submitted again or deleted meanwhile is passed over. A ready one has
+    /// chunks in its own collection only; the text of a failed one is kept.
+    ///
+    /// # Errors
+    /// The catalogue cannot be written.
+    pub async fn finish(&self, outcomes: &[(&QueuedDocument, Outcome)]) -> Result<(), CatalogueError> {
+        let mut transaction = self.write().await?;
+        for (document, outcome) in outcomes {
+            if !is_current(&mut transaction, document).await? {
+                continue;
+            }
+            let id = document.id.as_str();
+            match outcome {
+                Outcome::Ready { chunks, tokens } => {
+                    sqlx::query(
+                        "UPDATE documents SET status = 'ready', error = NULL, chunks = ?, tokens = ?, updated_at = ? WHERE id = ?",
+                    )
+                    .bind(*chunks as i64)
+                    .bind(*tokens as i64)
+                    .bind(now())
+                    .bind(id)
+                    .execute(&mut *transaction)
+                    .await?;
+                    sqlx::query("DELETE FROM outbox WHERE seq = ?").bind(document.seq).execute(&mut *transaction).await?;
+                    sqlx::query("DELETE FROM placements WHERE document_id = ? AND collection <> ?")
+                        .bind(id)
+                        .bind(document.collection.as_str())
+                        .execute(&mut *transaction)
+                        .await?;
+                    settle(&mut transaction, id, Settled::Ready).await?;
+                }
+                Outcome::Failed { reason } => {
+                    sqlx::query("UPDATE documents SET status = 'failed', error = ?, updated_at = ? WHERE id = ?")
+                        .bind(reason)
+                        .bind(now())
+                        .bind(id)
+                        .execute(&mut *transaction)
+                        .await?;
+                    settle(&mut transaction, id, Settled::Failed(reason)).await?;
+                }
+            }
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+}
+
+async fn is_current(
+    transaction: &mut Transaction<'static, Sqlite>,
+    document: &QueuedDocument,
+) -> Result<bool, CatalogueError> {
+    Ok(sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM outbox JOIN documents ON documents.id = outbox.document_id \
+         WHERE seq = ? AND status = 'pending')",
+    )
+    .bind(document.seq)
+    .fetch_one(&mut **transaction)
+    .await?)
+}
+
+fn queued(row: &SqliteRow) -> Result<QueuedDocument, CatalogueError> {
+    Ok(QueuedDocument {
+        seq: row.try_get("seq")?,
+        id: document_id(row, "id")?,
+        collection: collection_name(row, "collection")?,
+        title: row.try_get("title")?,
+        source: row.try_get("source")?,
+        metadata: row.try_get("metadata")?,
+        text: row.try_get("text")?,
+    })
+}

@@ -1,0 +1,80 @@
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::store::now;
+use super::task::task;
+use super::{Catalogue, CatalogueError, Task};
+use crate::names::{CollectionName, DocumentId};
+
+/// A document to take in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewRecord {
+    pub id: DocumentId,
+    pub collection: CollectionName,
+    pub title: String,
+    pub source: String,
+    pub metadata: Map<String, Value>,
+    pub text: String,
+    /// Of the text, lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl Catalogue {
+    /// Takes documents with different ids in, all or none of them. An id that the catalogue has already gets a new revision in the place
+    /// of one that still waits; tasks that wait for that one wait for the new one from now on.
+    ///
+    /// # Errors
+    /// The catalogue cannot be written.
+    pub async fn submit(&self, documents: &[NewRecord]) -> Result<Task, CatalogueError> {
+        let task_id = Uuid::now_v7().to_string();
+        let created_at = now();
+        let mut transaction = self.write().await?;
+        let status = if documents.is_empty() { "succeeded" } else { "queued" };
+        let row = sqlx::query(
+            "INSERT INTO tasks (id, status, total, created_at, finished_at) VALUES (?1, ?2, ?3, ?4, iif(?3 = 0, ?4, NULL)) RETURNING *",
+        )
+        .bind(&task_id)
+        .bind(status)
+        .bind(documents.len() as i64)
+        .bind(&created_at)
+        .fetch_one(&mut *transaction)
+        .await?;
+        let task = task(&row)?;
+        for document in documents {
+            sqlx::query(
+                "INSERT INTO documents (id, collection, title, source, metadata, status, bytes, sha256, task_id, created_at, updated_at) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9, ?9) \
+                 ON CONFLICT (id) DO UPDATE SET collection = ?2, title = ?3, source = ?4, metadata = ?5, status = 'pending', error = NULL, \
+                 chunks = 0, tokens = 0, bytes = ?6, sha256 = ?7, task_id = ?8, updated_at = ?9, \
+                 revision = iif(status = 'deleting', 1, revision + 1), created_at = iif(status = 'deleting', ?9, created_at)",
+            )
+            .bind(document.id.as_str())
+            .bind(document.collection.as_str())
+            .bind(&document.title)
+            .bind(&document.source)
+            .bind(serde_json::to_string(&document.metadata).expect("an object of JSON values is JSON"))
+            .bind(document.text.len() as i64)
+            .bind(&document.sha256)
+            .bind(&task_id)
+            .bind(&created_at)
+            .execute(&mut *transaction)
+            .await?;
+            sqlx::query("DELETE FROM outbox WHERE document_id = ?")
+                .bind(document.id.as_str())
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("INSERT INTO outbox (document_id, text) VALUES (?, ?)")
+                .bind(document.id.as_str())
+                .bind(&document.text)
+                .execute(&mut *transaction)
+                .await?;
+            sqlx::query("INSERT INTO waiting (document_id, task_id) VALUES (?, ?)")
+                .bind(document.id.as_str())
+                .bind(&task_id)
+                .execute(&mut *transaction)
+                .await?;
+        }
+        transaction.commit().await?;
+        Ok(task)
+    }
+}

@@ -1,0 +1,238 @@
+use super::*;
+use crate::names::{CollectionName, DocumentId};
+
+async fn catalogue(folder: &tempfile::TempDir) -> Catalogue {
+    Catalogue::open(folder.path(), None).await.unwrap()
+}
+
+fn id(text: &str) -> DocumentId {
+    DocumentId::parse("id", text).unwrap()
+}
+
+fn record(name: &str, text: &str) -> NewRecord {
+    NewRecord {
+        id: id(name),
+        collection: CollectionName::default(),
+        title: "It's a 'title'".to_owned(),
+        source: "\"; --".to_owned(),
+        metadata: serde_json::from_str(r#"{"a'": "b\""}"#).unwrap(),
+        text: text.to_owned(),
+        sha256: "0".repeat(64),
+    }
+}
+
+fn ready() -> Outcome {
+    Outcome::Ready { chunks: 2, tokens: 100 }
+}
+
+async fn task(catalogue: &Catalogue, task: &Task) -> (TaskStatus, u64, u64) {
+    let task = catalogue.task(task.id).await.unwrap().unwrap();
+    (task.status, task.documents.ready, task.documents.failed)
+}
+
+#[tokio::test]
+async fn a_document_goes_from_pending_to_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder).await;
+    assert!(!catalogue.has_work().await.unwrap());
+    let submitted = catalogue.submit(&[record("a", "one"), record("b", "two")]).await.unwrap();
+    assert_eq!(submitted.status, TaskStatus::Queued);
+    assert_eq!(submitted.documents, TaskDocuments { total: 2, ready: 0, failed: 0 });
+    let pending = catalogue.document(&id("a")).await.unwrap().unwrap();
+    assert_eq!((pending.status, pending.bytes, pending.revision), (DocumentStatus::Pending, 3, 1));
+    assert_eq!((pending.title.as_str(), pending.metadata["a'"].as_str().unwrap()), ("It's a 'title'", "b\""));
+    assert!(catalogue.has_work().await.unwrap());
+
+    let queued = catalogue.take_queued(10, 1000).await.unwrap();
+    assert_eq!(queued.iter().map(|document| document.text.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(task(&catalogue, &submitted).await, (TaskStatus::Running, 0, 0));
+    let tickets = catalogue.begin_write(&queued.iter().collect::<Vec<_>>()).await.unwrap();
+    assert!(tickets.iter().all(|ticket| ticket.fresh && ticket.elsewhere.is_empty()));
+    catalogue.finish(&[(&queued[0], ready())]).await.unwrap();
+    assert_eq!(task(&catalogue, &submitted).await, (TaskStatus::Running, 1, 0));
+    catalogue.finish(&[(&queued[1], ready())]).await.unwrap();
+    let ended = catalogue.task(submitted.id).await.unwrap().unwrap();
+    assert_eq!(ended.status, TaskStatus::Succeeded);
+    assert!(ended.started_at.unwrap() <= ended.finished_at.unwrap());
+    let document = catalogue.document(&id("a")).await.unwrap().unwrap();
+    assert_eq!((document.status, document.chunks, document.tokens), (DocumentStatus::Ready, 2, 100));
+    assert_eq!(catalogue.waiting_text(&id("a")).await.unwrap(), None);
+    assert!(!catalogue.has_work().await.unwrap());
+    let counts = catalogue.count_documents(Some(&CollectionName::default())).await.unwrap();
+    assert_eq!(counts, DocumentCounts { pending: 0, ready: 2, failed: 0 });
+}
+
+#[tokio::test]
+async fn an_interrupted_write_is_not_fresh_the_next_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = catalogue(&folder).await;
+    before.submit(&[record("a", "one")]).await.unwrap();
+    let queued = before.take_queued(10, 1000).await.unwrap();
+    assert!(before.begin_write(&[&queued[0]]).await.unwrap()[0].fresh);
+    before.close().await;
+
+    let after = catalogue(&folder).await;
+    let queued = after.take_queued(10, 1000).await.unwrap();
+    assert!(!after.begin_write(&[&queued[0]]).await.unwrap()[0].fresh);
+    let elsewhere = NewRecord { collection: CollectionName::parse("c", "other").unwrap(), ..record("a", "two") };
+    after.submit(&[elsewhere]).await.unwrap();
+    let queued = after.take_queued(10, 1000).await.unwrap();
+    let ticket = after.begin_write(&[&queued[0]]).await.unwrap().remove(0);
+    assert_eq!((ticket.fresh, ticket.elsewhere), (true, vec![CollectionName::default()]));
+    after.finish(&[(&queued[0], ready())]).await.unwrap();
+    assert_eq!(after.placements(&id("a")).await.unwrap(), [CollectionName::parse("c", "other").unwrap()]);
+}
+
+#[tokio::test]
+async fn a_newer_submission_supersedes_and_settles_both_tasks() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder).await;
+    let first = catalogue.submit(&[record("a", "old"), record("b", "b")]).await.unwrap();
+    let taken = catalogue.take_queued(10, 1000).await.unwrap();
+    let second = catalogue.submit(&[record("a", "new")]).await.unwrap();
+    let tickets = catalogue.begin_write(&taken.iter().collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(tickets.iter().map(|ticket| ticket.seq).collect::<Vec<_>>(), [taken[1].seq], "the old text is not written");
+    catalogue.finish(&[(&taken[0], ready()), (&taken[1], ready())]).await.unwrap();
+    assert_eq!(catalogue.document(&id("a")).await.unwrap().unwrap().status, DocumentStatus::Pending);
+    assert_eq!(task(&catalogue, &first).await, (TaskStatus::Running, 1, 0));
+
+    let taken = catalogue.take_queued(10, 1000).await.unwrap();
+    assert_eq!(taken.iter().map(|document| document.text.as_str()).collect::<Vec<_>>(), ["new"]);
+    catalogue.begin_write(&[&taken[0]]).await.unwrap();
+    catalogue.finish(&[(&taken[0], ready())]).await.unwrap();
+    assert_eq!(task(&catalogue, &first).await, (TaskStatus::Succeeded, 2, 0));
+    assert_eq!(task(&catalogue, &second).await, (TaskStatus::Succeeded, 1, 0));
+    assert_eq!(catalogue.document(&id("a")).await.unwrap().unwrap().revision, 2);
+}
+
+#[tokio::test]
+async fn a_failed_document_says_why_and_keeps_its_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder).await;
+    let submitted = catalogue.submit(&[record("a", "one"), record("b", "two")]).await.unwrap();
+    let taken = catalogue.take_queued(10, 1000).await.unwrap();
+    let failed = Outcome::Failed { reason: "no vectors".to_owned() };
+    catalogue.finish(&[(&taken[0], failed), (&taken[1], ready())]).await.unwrap();
+    let task = catalogue.task(submitted.id).await.unwrap().unwrap();
+    assert_eq!(task.status, TaskStatus::Failed);
+    assert_eq!(task.error.as_deref(), Some("1 of 2 documents failed, the first being a: no vectors"));
+    let document = catalogue.document(&id("a")).await.unwrap().unwrap();
+    assert_eq!((document.status, document.error.as_deref()), (DocumentStatus::Failed, Some("no vectors")));
+    assert_eq!(catalogue.waiting_text(&id("a")).await.unwrap().as_deref(), Some("one"));
+    assert!(!catalogue.has_work().await.unwrap(), "what failed is not tried for ever");
+}
+
+#[tokio::test]
+async fn a_removal_withdraws_the_text_and_is_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = catalogue(&folder).await;
+    let submitted = before.submit(&[record("a", "one")]).await.unwrap();
+    let taken = before.take_queued(10, 1000).await.unwrap();
+    before.begin_write(&[&taken[0]]).await.unwrap();
+    assert!(!before.begin_removal(&id("b")).await.unwrap());
+    assert!(before.begin_removal(&id("a")).await.unwrap());
+    assert_eq!(task(&before, &submitted).await, (TaskStatus::Canceled, 0, 0));
+    assert_eq!(before.document(&id("a")).await.unwrap(), None);
+    before.finish(&[(&taken[0], ready())]).await.unwrap();
+    assert!(before.documents(None, 10, None).await.unwrap().data.is_empty());
+    before.close().await;
+
+    let after = catalogue(&folder).await;
+    assert!(after.has_work().await.unwrap());
+    assert_eq!(after.promised_removals().await.unwrap(), [id("a")]);
+    assert_eq!(after.placements(&id("a")).await.unwrap(), [CollectionName::default()]);
+    after.submit(&[record("a", "again")]).await.unwrap();
+    after.finish_removal(&id("a")).await.unwrap();
+    let document = after.document(&id("a")).await.unwrap().unwrap();
+    assert_eq!((document.status, document.revision), (DocumentStatus::Pending, 1), "what came later stays");
+    after.begin_removal(&id("a")).await.unwrap();
+    after.finish_removal(&id("a")).await.unwrap();
+    assert!(after.placements(&id("a")).await.unwrap().is_empty());
+    assert!(!after.has_work().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_by_bytes_and_never_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder).await;
+    catalogue.submit(&[record("a", &"x".repeat(50)), record("b", "y"), record("c", "z")]).await.unwrap();
+    let ids = |queued: Vec<QueuedDocument>| queued.into_iter().map(|document| document.id).collect::<Vec<_>>();
+    assert_eq!(ids(catalogue.take_queued(10, 10).await.unwrap()), [id("a")]);
+    assert_eq!(ids(catalogue.take_queued(10, 51).await.unwrap()), [id("a"), id("b")]);
+    assert_eq!(ids(catalogue.take_queued(2, 1000).await.unwrap()), [id("a"), id("b")]);
+}
+
+#[tokio::test]
+async fn a_list_is_read_page_by_page_while_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder).await;
+    for names in [["e", "d"], ["c", "b"]] {
+        catalogue.submit(&names.map(|name| record(name, "text"))).await.unwrap();
+    }
+    let other = CollectionName::parse("collection", "other").unwrap();
+    catalogue.submit(&[NewRecord { collection: other.clone(), ..record("a", "text") }]).await.unwrap();
+    let mut seen = Vec::new();
+    let mut cursor = None;
+    loop {
+        let page = catalogue.documents(None, 2, cursor.as_ref()).await.unwrap();
+        seen.extend(page.data.iter().map(|document| document.id.as_str().to_owned()));
+        catalogue.begin_removal(&id("e")).await.unwrap();
+        match page.next_cursor {
+            Some(next) => cursor = Some(Cursor::parse("cursor", &next).unwrap()),
+            None => break,
+        }
+    }
+    assert_eq!(seen, ["d", "e", "b", "c", "a"]);
+    let page = catalogue.documents(Some(&other), 10, None).await.unwrap();
+    assert_eq!((page.data.len(), page.next_cursor), (1, None));
+
+    let first = catalogue.tasks(2, None).await.unwrap();
+    let cursor = Cursor::parse("cursor", &first.next_cursor.unwrap()).unwrap();
+    let second = catalogue.tasks(2, Some(&cursor)).await.unwrap();
+    let times: Vec<_> = first.data.iter().chain(&second.data).map(|task| task.created_at).collect();
+    assert_eq!(times.len(), 3);
+    assert!(times.is_sorted_by(|a, b| a >= b), "newest first");
+    for bad in ["", "zz", "é", "20", "+1+1", &crate::files::hex(b"yesterday a")] {
+        assert_eq!(Cursor::parse("cursor", bad).unwrap_err().field, "cursor", "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn two_processes_may_begin_the_same_catalogue() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = tokio::join!(Catalogue::open(folder.path(), None), Catalogue::open(folder.path(), None));
+    let (a, b) = (a.unwrap(), b.unwrap());
+    let submitted = a.submit(&[record("a", "one")]).await.unwrap();
+    assert_eq!(b.task(submitted.id).await.unwrap(), Some(submitted));
+    b.ping().await.unwrap();
+}
+
+#[tokio::test]
+async fn other_databases_are_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Catalogue::open(folder.path(), Some("postgres://localhost/retro")).await.err().unwrap();
+    assert!(error.to_string().contains("postgres"), "{error}");
+    let url = format!("sqlite://{}", folder.path().join("sub/other.sqlite").display());
+    Catalogue::open(folder.path(), Some(&url)).await.unwrap();
+    assert!(folder.path().join("sub/other.sqlite").exists());
+}
+
+#[test]
+fn records_have_the_shape_that_clients_rely_on() {
+    let task = Task {
+        id: uuid::Uuid::nil(),
+        status: TaskStatus::Queued,
+        documents: TaskDocuments { total: 1, ready: 0, failed: 0 },
+        error: None,
+        created_at: "2026-01-02T03:04:05Z".parse().unwrap(),
+        started_at: None,
+        finished_at: None,
+    };
+    assert_eq!(
+        serde_json::to_value(task).unwrap(),
+        serde_json::json!({
+            "id": "00000000-0000-0000-0000-000000000000", "status": "queued", "documents": {"total": 1, "ready": 0, "failed": 0},
+            "error": null, "created_at": "2026-01-02T03:04:05Z", "started_at": null, "finished_at": null
+        })
+    );
+}

@@ -1,0 +1,113 @@
+use std::io::{self, Write};
+
+use clap::Args;
+use futures::StreamExt;
+
+use super::print;
+use super::retrieve::parse_alignment;
+use crate::app::Parts;
+use crate::generate::{Alignment, CompletionRequest, Event, RetrievalRequest, Stop};
+use crate::names::CollectionName;
+use crate::settings::Settings;
+
+#[derive(Args)]
+pub struct CompleteArgs {
+    /// Text to go on from
+    prompt: String,
+    /// Most tokens to make
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    /// 0 takes the most probable token each time
+    #[arg(long, value_name = "0..2")]
+    temperature: Option<f32>,
+    /// Samples from the most probable tokens that together have this probability
+    #[arg(long, value_name = "0..1")]
+    top_p: Option<f32>,
+    /// Samples from so many of the most probable tokens
+    #[arg(long, value_name = "N")]
+    top_k: Option<usize>,
+    /// Drops tokens less probable than this share of the most probable one
+    #[arg(long, value_name = "0..1")]
+    min_p: Option<f32>,
+    /// Divides the logits of tokens that the completion already holds
+    #[arg(long, value_name = "0.5..2")]
+    repetition_penalty: Option<f32>,
+    /// Makes sampling repeatable
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Text that ends the completion; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    stop: Vec<String>,
+    /// The model without its database
+    #[arg(long)]
+    no_retrieval: bool,
+    /// Neighbours of each chunk
+    #[arg(long, value_name = "0..16")]
+    neighbours: Option<usize>,
+    /// Collection to search [default: default]
+    #[arg(long, value_name = "NAME")]
+    collection: Option<String>,
+    /// Leaves out neighbours farther than this squared distance
+    #[arg(long, value_name = "0..4")]
+    max_distance: Option<f32>,
+    /// Where the chunk grid lies: prompt_end or prompt_start [default: prompt_end]
+    #[arg(long, value_name = "GRID", value_parser = parse_alignment)]
+    alignment: Option<Alignment>,
+    /// Shows on standard error what the model read
+    #[arg(long)]
+    show_neighbours: bool,
+}
+
+/// Streams a completion to standard output.
+pub async fn run(args: CompleteArgs, settings: Settings) -> anyhow::Result<()> {
+    let show_neighbours = args.show_neighbours;
+    let parts = Parts::load(&settings).await?;
+    let generator = parts.generator(&settings)?;
+    let request = args.into_request().validate(&generator.limits(), &parts.tokenizer)?;
+    if let Some(collection) = request.collection().filter(|&name| *name != CollectionName::default()) {
+        anyhow::ensure!(parts.database.exists(collection).await?, "there is no collection `{collection}`");
+    }
+    let mut events = generator.submit(request)?;
+    while let Some(event) = events.next().await {
+        let written = match event? {
+            Event::Retrieval(chunk) if show_neighbours => {
+                print::neighbours(&mut io::stderr().lock(), chunk.chunk, &chunk.text, &chunk.neighbours)
+            }
+            Event::Retrieval(_) => Ok(()),
+            Event::Token(token) => {
+                let mut out = io::stdout().lock();
+                out.write_all(token.text.as_bytes()).and_then(|()| out.flush())
+            }
+            Event::Done(_) => {
+                generator.shut_down().await;
+                return Ok(writeln!(io::stdout())?);
+            }
+        };
+        written?;
+    }
+    anyhow::bail!("the completion ended before it was done")
+}
+
+impl CompleteArgs {
+    fn into_request(self) -> CompletionRequest {
+        CompletionRequest {
+            max_tokens: self.max_tokens,
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            seed: self.seed,
+            stop: (!self.stop.is_empty()).then_some(Stop::Many(self.stop)),
+            retrieval: RetrievalRequest {
+                enabled: Some(!self.no_retrieval),
+                neighbours: self.neighbours,
+                collection: self.collection,
+                max_distance: self.max_distance,
+                alignment: self.alignment,
+                provided: None,
+            },
+            ..CompletionRequest::new(self.prompt)
+        }
+    }
+}

@@ -1,0 +1,116 @@
+use std::fmt::Display;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::app::identity;
+use crate::catalogue::Catalogue;
+use crate::embedder::Embedder;
+use crate::model::{Manifest, Model};
+use crate::neighbours::Database;
+use crate::onnx::Runtime;
+use crate::settings::Settings;
+use crate::text::Tokenizer;
+
+/// Checks each part for itself and says in a line what it is, or what is wrong with it and how to mend it.
+pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
+    let mut report = Report { healthy: true };
+    let runtime = report.check("ONNX Runtime", Runtime::load(settings.onnxruntime.as_deref()), |runtime| {
+        format!("{} from {}", runtime.version(), runtime.library().display())
+    });
+    if let Some(runtime) = &runtime {
+        report.say("ok", "provider", runtime.provider());
+    }
+    let manifest = report.check("model files", Manifest::load(&settings.model), |manifest| {
+        format!("{}: {} files in {} as the manifest says", manifest.name, manifest.files.len(), settings.model.display())
+    });
+    let tokenizer = report.check("tokenizer", Tokenizer::load(&settings.model.join("tokenizer.json")), |tokenizer| {
+        format!("{} tokens, identity {}", tokenizer.vocabulary(), short(tokenizer.identity()))
+    });
+    let mut embedder = None;
+    match &runtime {
+        None => report.say("-", "model and embedder", "not tried without ONNX Runtime"),
+        Some(runtime) => {
+            if manifest.is_some() {
+                report.check("model", Model::load(runtime, &settings.model, settings.threads), |model| {
+                    format!("{:.1} million parameters, loads", model.manifest().parameters as f64 / 1e6)
+                });
+            }
+            embedder = check_embedder(&mut report, runtime, settings).await;
+        }
+    }
+    report.check("data folder", writable(&settings.data_dir), |()| format!("{} can be written", settings.data_dir.display()));
+    report.check("catalogue", documents(settings).await, |line| line.clone());
+    match (manifest, tokenizer, embedder) {
+        (Some(manifest), Some(tokenizer), Some(embedder)) => {
+            let identity = identity(&manifest, &tokenizer, &embedder);
+            report.check("database", collections(&settings.lance_uri(), identity).await, |line| line.clone());
+        }
+        _ => report.say("-", "database", "not tried: it is checked against the model's tokenizer and the embedder"),
+    }
+    Ok(if report.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+struct Report {
+    healthy: bool,
+}
+
+impl Report {
+    fn check<T, E: Display>(&mut self, name: &str, result: Result<T, E>, describe: impl FnOnce(&T) -> String) -> Option<T> {
+        match result {
+            Ok(part) => {
+                self.say("ok", name, &describe(&part));
+                Some(part)
+            }
+            Err(error) => {
+                self.healthy = false;
+                self.say("wrong", name, &error.to_string());
+                None
+            }
+        }
+    }
+
+    fn say(&self, state: &str, name: &str, text: &str) {
+        // Nobody needs to read it.
+        let _ = writeln!(std::io::stdout(), "{state:<6} {name:<19} {text}");
+    }
+}
+
+async fn check_embedder(report: &mut Report, runtime: &Runtime, settings: &Settings) -> Option<Embedder> {
+    let tried = match Embedder::load(runtime, &settings.embedder, settings.threads) {
+        Ok(embedder) => embedder.embed(vec!["ready".to_owned()]).await.map(|_| embedder),
+        Err(error) => Err(error),
+    };
+    report.check("embedder", tried, |embedder| {
+        format!("{}, {} dimensions, identity {}, runs", embedder.name(), embedder.dimension(), short(embedder.identity()))
+    })
+}
+
+fn writable(folder: &Path) -> Result<(), String> {
+    let probe = folder.join(format!(".doctor-{}", std::process::id()));
+    std::fs::create_dir_all(folder)
+        .and_then(|()| std::fs::write(&probe, b"x"))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map_err(|e| format!("{} cannot be written: {e}; give this user the folder, or name another with `data_dir`", folder.display()))
+}
+
+async fn documents(settings: &Settings) -> anyhow::Result<String> {
+    let catalogue = Catalogue::open(&settings.data_dir, settings.database_url.as_deref()).await?;
+    let counts = catalogue.count_documents(None).await?;
+    catalogue.close().await;
+    Ok(format!("{} documents ready, {} pending, {} failed", counts.ready, counts.pending, counts.failed))
+}
+
+async fn collections(uri: &str, identity: crate::neighbours::Identity) -> anyhow::Result<String> {
+    let database = Database::open(uri, identity).await?;
+    let mut collections = Vec::new();
+    for name in database.collections().await? {
+        collections.push(format!("{name} ({} chunks)", database.stats(&name).await?.chunks));
+    }
+    let collections = if collections.is_empty() { "no collections yet".to_owned() } else { collections.join(", ") };
+    Ok(format!("{uri}: {collections}, made with this tokenizer and embedder"))
+}
+
+fn short(identity: &str) -> &str {
+    identity.get(..12).unwrap_or(identity)
+}

@@ -1,0 +1,69 @@
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::app::App;
+use crate::http;
+use crate::settings::Settings;
+
+/// Serves until SIGTERM or Ctrl-C; a second signal cuts what has not finished.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let address = settings.listen;
+    // Taken before the models load: a port that is in use should not cost that wait.
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let app = Arc::new(App::start(settings).await?);
+    let mut signals = Signals::new()?;
+    announce(&app, &listener).await?;
+    let lifecycle = app.lifecycle.clone();
+    let stop = async move {
+        signals.next().await;
+        tokio::spawn(async move {
+            signals.next().await;
+            lifecycle.cut().cancel();
+        });
+    };
+    http::serve(app, listener, stop).await?;
+    Ok(())
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// The start-up lines. Who started the server with port 0 reads the first one.
+async fn announce(app: &App, listener: &TcpListener) -> anyhow::Result<()> {
+    let (manifest, runtime) = (&app.parts.manifest, &app.parts.runtime);
+    let mut lines = vec![
+        format!("retro-server listening on http://{}", listener.local_addr()?),
+        format!("  model       {} ({:.1} million parameters)", manifest.name, manifest.parameters as f64 / 1e6),
+        format!("  provider    {} ({})", runtime.provider(), runtime.library().display()),
+        format!("  embedder    {} ({} dimensions)", app.parts.embedder.name(), app.parts.embedder.dimension()),
+    ];
+    let collections = app.parts.database.collections().await?;
+    for name in &collections {
+        lines.push(format!("  collection  {name} ({} chunks)", app.parts.database.stats(name).await?.chunks));
+    }
+    if collections.is_empty() {
+        lines.push("  collections none yet; `retro ingest samples` puts the sample documents in".to_owned());
+    }
+    // Nobody needs to read them.
+    let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
+    Ok(())
+}

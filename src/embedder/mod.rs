@@ -1,0 +1,84 @@
+//! BERT: text to mean-pooled, normalised vectors. One thread owns the session; handles are cheap to clone.
+
+mod batches;
+mod folder;
+mod worker;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use folder::EmbedderFiles;
+
+use crate::onnx::{OnnxError, Runtime};
+
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum EmbedderError {
+    #[error("the embedder folder {path} is not usable: {reason}; `make setup` makes it, the setting `embedder` names another")]
+    Folder { path: String, reason: String },
+    #[error(transparent)]
+    Onnx(#[from] OnnxError),
+    #[error("the embedder cannot tokenise a text: {0}")]
+    Tokenise(String),
+    #[error("the embedder has stopped")]
+    Stopped,
+}
+
+/// A handle to the embedder's thread, which ends when the last handle is dropped.
+#[derive(Clone)]
+pub struct Embedder {
+    jobs: mpsc::Sender<Job>,
+    about: Arc<EmbedderFiles>,
+}
+
+struct Job {
+    texts: Vec<String>,
+    answer: oneshot::Sender<Result<Vec<Vec<f32>>, EmbedderError>>,
+}
+
+impl Embedder {
+    /// Loads a folder that `make setup` or `scripts/build_embedder.py` made: `embedder.json`, `tokenizer.json`, `model.onnx`.
+    ///
+    /// # Errors
+    /// A file is missing or altered, or ONNX Runtime refuses the graph.
+    pub fn load(runtime: &Runtime, folder: &Path, threads: usize) -> Result<Self, EmbedderError> {
+        let about = Arc::new(EmbedderFiles::check(folder)?);
+        let worker = worker::Worker::load(runtime, folder, threads, &about)?;
+        // Few jobs wait here: callers that are ahead of the session should feel it.
+        let (jobs, queue) = mpsc::channel(8);
+        std::thread::Builder::new()
+            .name("embedder".to_owned())
+            .spawn(move || worker.run(queue))
+            .map_err(|e| EmbedderError::Folder { path: folder.display().to_string(), reason: e.to_string() })?;
+        Ok(Self { jobs, about })
+    }
+
+    /// One vector of length 1 for each text, in order.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails, or the thread has ended.
+    pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedderError> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (answer, result) = oneshot::channel();
+        self.jobs.send(Job { texts, answer }).await.map_err(|_| EmbedderError::Stopped)?;
+        result.await.map_err(|_| EmbedderError::Stopped)?
+    }
+
+    pub fn name(&self) -> &str {
+        &self.about.name
+    }
+
+    pub fn dimension(&self) -> usize {
+        self.about.dimension
+    }
+
+    /// sha256 of the weights: databases made with another embedder are refused.
+    pub fn identity(&self) -> &str {
+        &self.about.weights_sha256
+    }
+}

@@ -1,0 +1,84 @@
+//! The graph against vectors that `scripts/make_embedder_fixture.py` computed with transformers' BertModel.
+
+use std::path::PathBuf;
+
+use safetensors::SafeTensors;
+
+use super::{Embedder, EmbedderError};
+use crate::onnx::{Runtime, default_library};
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn runtime() -> Runtime {
+    Runtime::load(Some(&root().join(default_library()))).expect("`make setup` has run")
+}
+
+fn folder() -> PathBuf {
+    root().join("runtime/all-MiniLM-L6-v2")
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[tokio::test]
+async fn vectors_are_those_of_bert() {
+    let fixtures = root().join("tests/fixtures/embedder");
+    let texts: Vec<String> = serde_json::from_slice(&std::fs::read(fixtures.join("texts.json")).unwrap()).unwrap();
+    let raw = std::fs::read(fixtures.join("vectors.safetensors")).unwrap();
+    let file = SafeTensors::deserialize(&raw).unwrap();
+    let expected: Vec<f32> =
+        file.tensor("embeddings").unwrap().data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    assert!(texts.len() >= 100);
+
+    let embedder = Embedder::load(&runtime(), &folder(), 0).unwrap();
+    let dimension = embedder.dimension();
+    assert_eq!(expected.len(), texts.len() * dimension);
+    // All at once, so that texts of different lengths share batches.
+    let found = embedder.embed(texts.clone()).await.unwrap();
+    for ((text, found), expected) in texts.iter().zip(&found).zip(expected.chunks_exact(dimension)) {
+        let cosine = cosine(found, expected);
+        assert!(cosine >= 0.9999, "{cosine} for {text:?}");
+        let length: f32 = found.iter().map(|x| x * x).sum();
+        assert!((length - 1.0).abs() < 1e-4, "{text:?} has length {length}");
+    }
+}
+
+#[tokio::test]
+async fn many_callers_get_their_own_vectors() {
+    let embedder = Embedder::load(&runtime(), &folder(), 0).unwrap();
+    let texts: Vec<String> = (0..20).map(|i| format!("text {i} {}", "word ".repeat(i))).collect();
+    let together = embedder.embed(texts.clone()).await.unwrap();
+    let one_by_one = futures::future::join_all(texts.iter().map(|text| embedder.embed(vec![text.clone()]))).await;
+    for (together, alone) in together.iter().zip(one_by_one) {
+        assert!(cosine(together, &alone.unwrap()[0]) > 0.999_999);
+    }
+    assert!(embedder.embed(Vec::new()).await.unwrap().is_empty());
+}
+
+#[test]
+fn an_altered_folder_is_refused() {
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["embedder.json", "tokenizer.json", "model.onnx"] {
+        std::fs::copy(folder().join(file), copy.path().join(file)).unwrap();
+    }
+    let graph = copy.path().join("model.onnx");
+    let mut bytes = std::fs::read(&graph).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&graph, bytes).unwrap();
+    let error = Embedder::load(&runtime(), copy.path(), 0).err().unwrap();
+    assert!(matches!(&error, EmbedderError::Folder { reason, .. } if reason.contains("model.onnx was altered")), "{error}");
+    std::fs::remove_file(graph).unwrap();
+    assert!(Embedder::load(&runtime(), copy.path(), 0).is_err());
+}
+
+#[test]
+fn a_library_that_is_none_is_an_error_and_no_crash() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = Runtime::load(Some(&folder.path().join("libonnxruntime.so"))).err().unwrap();
+    assert!(missing.to_string().contains("make setup"), "{missing}");
+}

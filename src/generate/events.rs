@@ -1,0 +1,194 @@
+//! What a completion says while it runs. Non-streaming answers are a fold over the same events.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::Stream;
+use serde::Serialize;
+use tokio::sync::mpsc;
+use utoipa::ToSchema;
+
+use super::GenerateError;
+use super::request::Alignment;
+use crate::neighbours::Neighbour;
+
+/// One neighbour as clients see it.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct NeighbourView {
+    /// Document the chunk is from; null for a neighbour that came with the request.
+    #[schema(example = "dune-2021-film.md")]
+    pub document_id: Option<String>,
+    /// Number of the chunk in its document, from 0; null for a neighbour that came with the request.
+    pub chunk_index: Option<u32>,
+    /// Squared Euclidean distance between the normalised BERT vectors, 0 to 4; null for a neighbour that came with the request.
+    #[schema(example = 0.21)]
+    pub distance: Option<f32>,
+    /// The chunk that was found.
+    pub neighbour: String,
+    /// The chunk that follows it in its document; empty at the end.
+    pub continuation: String,
+    pub title: String,
+    pub source: String,
+    #[schema(value_type = Object)]
+    pub metadata: serde_json::Map<String, serde_json::Value>,
+}
+
+impl From<&Neighbour> for NeighbourView {
+    fn from(neighbour: &Neighbour) -> Self {
+        Self {
+            document_id: Some(neighbour.document_id.to_string()),
+            chunk_index: Some(neighbour.chunk_index),
+            distance: Some(neighbour.distance),
+            neighbour: neighbour.neighbour.clone(),
+            continuation: neighbour.continuation.clone(),
+            title: neighbour.title.clone(),
+            source: neighbour.source.clone(),
+            metadata: neighbour.metadata.clone(),
+        }
+    }
+}
+
+/// The neighbours of one 64-token chunk of the sequence.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ChunkRetrieval {
+    pub choice: u32,
+    /// Number of the chunk in the sequence, from 0; the prompt's chunks come first.
+    pub chunk: u32,
+    /// The chunk's text, which was the query.
+    pub text: String,
+    /// Nearest first.
+    pub neighbours: Vec<NeighbourView>,
+}
+
+/// A token's natural-log probability under the model, before temperature and filters.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TokenLogProb {
+    /// The token's text; U+FFFD where it is part of a character.
+    #[schema(example = " the")]
+    pub token: String,
+    pub token_id: u32,
+    #[schema(example = -1.25)]
+    pub log_prob: f32,
+}
+
+/// One sampled token.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TokenLogProbs {
+    #[serde(flatten)]
+    pub sampled: TokenLogProb,
+    /// The most probable tokens at this place, as many as `logprobs` asked for.
+    pub top: Vec<TokenLogProb>,
+}
+
+/// Text that became certain. It may be empty (part of a character, or held back for a stop string), and holds several tokens then later.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TokenEvent {
+    pub choice: u32,
+    #[schema(example = " theatres")]
+    pub text: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logprobs: Option<TokenLogProbs>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// `max_tokens` were made, or the context is full.
+    Length,
+    /// A stop string, or the model ended the text.
+    Stop,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FinishedChoice {
+    pub index: u32,
+    pub finish_reason: FinishReason,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Usage {
+    pub prompt_tokens: usize,
+    pub completion_tokens: usize,
+    pub total_tokens: usize,
+}
+
+/// Where the time went, in milliseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
+pub struct Timings {
+    pub queue_ms: f64,
+    /// Embedding, search and neighbour encoding, at the prompt and at every chunk boundary.
+    pub retrieval_ms: f64,
+    pub prefill_ms: f64,
+    pub decode_ms: f64,
+}
+
+/// How retrieval went for the whole completion.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct RetrievalSummary {
+    pub enabled: bool,
+    pub alignment: Alignment,
+    /// Version of the collection at the last search; 0 where there was none.
+    pub database_version: u64,
+}
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Done {
+    pub choices: Vec<FinishedChoice>,
+    pub retrieval: RetrievalSummary,
+    pub usage: Usage,
+    pub timings: Timings,
+}
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    Retrieval(ChunkRetrieval),
+    Token(TokenEvent),
+    Done(Done),
+}
+
+/// Events of one completion in order; the last item is `Done` or an error. Dropping it cancels the completion.
+pub struct EventStream {
+    receiver: mpsc::Receiver<Result<Event, GenerateError>>,
+}
+
+impl EventStream {
+    pub(super) fn new(receiver: mpsc::Receiver<Result<Event, GenerateError>>) -> Self {
+        Self { receiver }
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Result<Event, GenerateError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.receiver.poll_recv(context)
+    }
+}
+
+/// A whole completion.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    pub text: String,
+    pub logprobs: Vec<TokenLogProbs>,
+    pub chunks: Vec<ChunkRetrieval>,
+    pub done: Done,
+}
+
+/// Folds the events of a completion with one choice.
+///
+/// # Errors
+/// The completion's own error; [`GenerateError::Stopped`] where the stream ends without `Done`.
+pub async fn fold(mut events: EventStream) -> Result<Completion, GenerateError> {
+    let (mut text, mut logprobs, mut chunks) = (String::new(), Vec::new(), Vec::new());
+    while let Some(event) = events.receiver.recv().await {
+        match event? {
+            Event::Retrieval(chunk) => chunks.push(chunk),
+            Event::Token(token) => {
+                text.push_str(&token.text);
+                logprobs.extend(token.logprobs);
+            }
+            Event::Done(done) => return Ok(Completion { text, logprobs, chunks, done }),
+        }
+    }
+    Err(GenerateError::Stopped)
+}

@@ -1,0 +1,45 @@
+//! Completions: validated request -> scheduler -> sampler -> stream of events. Knows nothing of HTTP.
+
+mod completion;
+mod events;
+mod request;
+mod retriever;
+mod sampler;
+mod scheduler;
+mod score;
+mod stops;
+
+pub use events::{
+    ChunkRetrieval, Completion, Done, Event, EventStream, FinishReason, FinishedChoice, NeighbourView, RetrievalSummary, Timings,
+    TokenEvent, TokenLogProb, TokenLogProbs, Usage, fold,
+};
+pub use request::{
+    Alignment, CompletionRequest, Limits, MAX_LOGPROBS, MAX_NEIGHBOURS, NeighbourSource, ProvidedNeighbour, RetrievalRequest, Sampling,
+    SearchOptions, Stop, ValidCompletion,
+};
+pub use retriever::{Retrieved, RetrievalError, Retriever, TextNeighbours};
+pub use scheduler::Generator;
+pub use score::ScoreRequest;
+
+use crate::onnx::OnnxError;
+
+/// Why a completion did not come to its end.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum GenerateError {
+    #[error("the queue is full")]
+    Overloaded { retry_after_seconds: u64 },
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    #[error("the completion ended before it was done")]
+    Stopped,
+    #[error(transparent)]
+    Retrieval(#[from] RetrievalError),
+    #[error("the model failed: {0}")]
+    Model(String),
+}
+
+impl From<OnnxError> for GenerateError {
+    fn from(error: OnnxError) -> Self {
+        Self::Model(error.to_string())
+    }
+}

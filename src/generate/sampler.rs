@@ -1,0 +1,186 @@
+use std::collections::HashSet;
+
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::request::Sampling;
+use crate::text::TokenId;
+
+/// Draws tokens from logits. The same seed, request and logits give the same tokens on every machine.
+pub(super) struct Sampler {
+    sampling: Sampling,
+    random: ChaCha8Rng,
+    seen: HashSet<TokenId>,
+    /// Never drawn.
+    forbidden: TokenId,
+}
+
+impl Sampler {
+    pub fn new(sampling: Sampling, forbidden: TokenId) -> Self {
+        let random = ChaCha8Rng::seed_from_u64(sampling.seed);
+        Self { sampling, random, seen: HashSet::new(), forbidden }
+    }
+
+    /// The next token, from logits [V].
+    pub fn sample(&mut self, logits: &[f32]) -> TokenId {
+        let token = if self.sampling.temperature == 0.0 { self.greedy(logits) } else { self.draw(logits) };
+        self.seen.insert(token);
+        token
+    }
+
+    fn greedy(&self, logits: &[f32]) -> TokenId {
+        let mut best = (0, f32::NEG_INFINITY);
+        for (token, &logit) in (0..).zip(logits) {
+            let logit = self.penalised(token, logit);
+            if token != self.forbidden && logit > best.1 {
+                best = (token, logit);
+            }
+        }
+        best.0
+    }
+
+    fn draw(&mut self, logits: &[f32]) -> TokenId {
+        let temperature = self.sampling.temperature;
+        let mut candidates: Vec<(TokenId, f32)> = (0..)
+            .zip(logits)
+            .filter(|&(token, _)| token != self.forbidden)
+            .map(|(token, &logit)| (token, self.penalised(token, logit) / temperature))
+            .collect();
+        candidates.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        if self.sampling.top_k > 0 {
+            candidates.truncate(self.sampling.top_k);
+        }
+        let greatest = candidates[0].1;
+        let weights: Vec<f64> = candidates.iter().map(|&(_, logit)| f64::from(logit - greatest).exp()).collect();
+        let kept = self.kept(&weights);
+        let total: f64 = weights[..kept].iter().sum();
+        let mut left = self.random.random::<f64>() * total;
+        for (&(token, _), weight) in candidates.iter().zip(&weights[..kept]) {
+            left -= weight;
+            if left < 0.0 {
+                return token;
+            }
+        }
+        candidates[kept - 1].0
+    }
+
+    /// How many of the sorted candidates (weights relative to the first) `min_p` and `top_p` leave; at least one.
+    fn kept(&self, weights: &[f64]) -> usize {
+        let probable = weights.iter().take_while(|&&weight| weight >= f64::from(self.sampling.min_p)).count().max(1);
+        if self.sampling.top_p >= 1.0 {
+            return probable;
+        }
+        let wanted = weights.iter().sum::<f64>() * f64::from(self.sampling.top_p);
+        let mut sum = 0.0;
+        let nucleus = weights.iter().take_while(|&&weight| { let more = sum < wanted; sum += weight; more }).count();
+        nucleus.clamp(1, probable)
+    }
+
+    /// Positive logits are divided and negative ones multiplied, as in CTRL (arXiv 1909.05858, section 4.1) and its usual form.
+    fn penalised(&self, token: TokenId, logit: f32) -> f32 {
+        let penalty = self.sampling.repetition_penalty;
+        if penalty == 1.0 || !self.seen.contains(&token) {
+            logit
+        } else if logit > 0.0 {
+            logit / penalty
+        } else {
+            logit * penalty
+        }
+    }
+}
+
+/// ln(sum(exp(logits))), without overflow.
+pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
+    let greatest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - greatest).exp()).sum();
+    f64::from(greatest) + sum.ln()
+}
+
+/// The `count` greatest logits with their tokens, greatest first.
+pub(super) fn greatest(logits: &[f32], count: usize) -> Vec<(TokenId, f32)> {
+    if count == 0 {
+        return Vec::new();
+    }
+    let mut all: Vec<(TokenId, f32)> = (0..).zip(logits.iter().copied()).collect();
+    let order = |a: &(TokenId, f32), b: &(TokenId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if count < all.len() {
+        all.select_nth_unstable_by(count - 1, order);
+        all.truncate(count);
+    }
+    all.sort_by(order);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sampling(temperature: f32) -> Sampling {
+        Sampling { temperature, top_p: 1.0, top_k: 0, min_p: 0.0, repetition_penalty: 1.0, seed: 7 }
+    }
+
+    fn counts(sampling: Sampling, logits: &[f32], draws: usize) -> Vec<usize> {
+        let mut sampler = Sampler::new(sampling, 0);
+        let mut counts = vec![0; logits.len()];
+        for _ in 0..draws {
+            counts[sampler.sample(logits) as usize] += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn temperature_0_takes_the_greatest_but_never_padding() {
+        let mut sampler = Sampler::new(sampling(0.0), 0);
+        assert_eq!(sampler.sample(&[9.0, 1.0, 3.0, 3.0]), 2);
+    }
+
+    #[test]
+    fn draws_follow_the_distribution() {
+        // Probabilities 1/2, 1/4, 1/4 after softmax.
+        let logits = [5.0, 2f32.ln(), 0.0, 0.0];
+        let counts = counts(sampling(1.0), &logits, 40_000);
+        assert_eq!(counts[0], 0);
+        for (token, share) in [(1, 0.5), (2, 0.25), (3, 0.25)] {
+            let found = counts[token] as f64 / 40_000.0;
+            assert!((found - share).abs() < 0.01, "token {token}: {found}");
+        }
+    }
+
+    #[test]
+    fn filters_leave_what_they_say() {
+        let logits = [0.0, 8f32.ln(), 4f32.ln(), 2f32.ln(), 2f32.ln()];
+        let only = |sampling: Sampling| counts(sampling, &logits, 4000).iter().filter(|&&count| count > 0).count();
+        assert_eq!(only(Sampling { top_k: 2, ..sampling(1.0) }), 2);
+        assert_eq!(only(Sampling { top_p: 0.5, ..sampling(1.0) }), 1);
+        assert_eq!(only(Sampling { top_p: 0.6, ..sampling(1.0) }), 2);
+        assert_eq!(only(Sampling { min_p: 0.3, ..sampling(1.0) }), 2);
+        assert_eq!(only(sampling(1.0)), 4);
+    }
+
+    #[test]
+    fn a_seed_gives_the_same_tokens_again() {
+        let logits: Vec<f32> = (0..100).map(|i| (i as f32 * 0.7).sin()).collect();
+        let draw = |seed| {
+            let mut sampler = Sampler::new(Sampling { seed, ..sampling(1.0) }, 0);
+            (0..50).map(|_| sampler.sample(&logits)).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(1), draw(1));
+        assert_ne!(draw(1), draw(2));
+    }
+
+    #[test]
+    fn the_penalty_keeps_a_token_from_coming_again() {
+        let mut sampler = Sampler::new(Sampling { repetition_penalty: 2.0, ..sampling(0.0) }, 0);
+        assert_eq!(sampler.sample(&[0.0, 3.0, 2.0]), 1);
+        assert_eq!(sampler.sample(&[0.0, 3.0, 2.0]), 2);
+    }
+
+    #[test]
+    fn log_probabilities_are_of_the_softmax() {
+        let logits = [1000.0, 1001.0, 999.0];
+        let sum: f64 = logits.iter().map(|&logit| (f64::from(logit) - log_sum_exp(&logits)).exp()).sum();
+        assert!((sum - 1.0).abs() < 1e-9);
+        assert_eq!(greatest(&logits, 2), vec![(1, 1001.0), (0, 1000.0)]);
+        assert_eq!(greatest(&logits, 9).len(), 3);
+    }
+}

@@ -1,0 +1,199 @@
+//! `POST /v1/complete`: as JSON, or as server-sent events.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, http::HeaderName};
+use futures::{Stream, StreamExt, stream};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use utoipa::openapi::{RefOr, Response as ApiResponse};
+use utoipa::{IntoResponses, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::json::Json;
+use super::observe::{RequestId, StreamEnd};
+use super::openapi::{BODY_ERRORS, error_responses};
+use super::problem::{ApiError, Code};
+use super::retrieve::check_collection;
+use crate::app::App;
+use crate::generate::{
+    Alignment, ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, TokenLogProbs, Timings, Usage, fold,
+};
+
+pub fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(complete))
+}
+
+/// A whole completion.
+#[derive(Serialize, ToSchema)]
+struct CompletionResponse {
+    #[schema(example = "cmpl-0198c0f2a7e07d3c8f0d1c2b3a495867")]
+    id: String,
+    /// The model's name.
+    #[schema(example = "retro-10m")]
+    model: String,
+    /// Seconds since 1970.
+    #[schema(example = 1_790_000_000)]
+    created: i64,
+    choices: Vec<Choice>,
+    retrieval: RetrievalReport,
+    usage: Usage,
+    timings: Timings,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Choice {
+    index: u32,
+    /// The completion without its prompt.
+    #[schema(example = " 2021")]
+    text: String,
+    finish_reason: FinishReason,
+    /// One for each token, where the request asked for them.
+    logprobs: Option<Vec<TokenLogProbs>>,
+}
+
+/// Which neighbours the model read.
+#[derive(Serialize, ToSchema)]
+struct RetrievalReport {
+    enabled: bool,
+    alignment: Alignment,
+    /// Version of the collection at the last search; 0 where there was none.
+    database_version: u64,
+    chunks: Vec<ChunkRetrieval>,
+}
+
+struct Errors;
+
+impl IntoResponses for Errors {
+    fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
+        error_responses(&[
+            BODY_ERRORS,
+            &[Code::CollectionNotFound, Code::InvalidValue, Code::Overloaded, Code::GenerationFailed, Code::RetrievalFailed, Code::ShuttingDown],
+        ])
+    }
+}
+
+/// Complete a prompt
+///
+/// The model goes on from `prompt`. At the end of the prompt and then every 64 tokens it looks up the nearest chunks of the database and
+/// reads them, with what follows them, while it writes; `retrieval` in the answer shows what it read.
+///
+/// With `"stream": true` the answer is a stream of server-sent events: `retrieval` (the neighbours of one chunk), `token` (text as it
+/// becomes certain), and at the end `done` (finish reasons, usage, timings) or `error` (a problem, as for other errors). A request that
+/// is refused is refused with its status before the stream begins.
+#[utoipa::path(
+    post,
+    path = "/v1/complete",
+    tag = "Completion",
+    request_body(content = CompletionRequest, examples(
+        ("short" = (summary = "A short prompt, answered with neighbours", value = json!({"prompt": "The Dune film was released in", "max_tokens": 24}))),
+        ("sampled" = (summary = "Sampled, repeatable by its seed", value = json!({
+            "prompt": "The honey bee", "max_tokens": 32, "temperature": 0.8, "top_p": 0.95, "seed": 7, "stop": ["\n\n"]}))),
+        ("stream" = (summary = "As server-sent events", value = json!({"prompt": "Tea is", "max_tokens": 24, "stream": true}))),
+        ("without retrieval" = (summary = "The model without its database, with log-probabilities", value = json!({
+            "prompt": "Tea is", "max_tokens": 8, "logprobs": 2, "retrieval": {"enabled": false}}))),
+        ("provided" = (summary = "Neighbours of your own", value = json!({
+            "prompt": "The capital of Atlantis is", "max_tokens": 8,
+            "retrieval": {"provided": [{"neighbour": "Atlantis is an island.", "continuation": " Its capital is Poseidonis."}]}})))
+    )),
+    responses(
+        (status = 200, description = "The completion, or its events", content(
+            (CompletionResponse = "application/json", example = json!({
+                "id": "cmpl-0198c0f2a7e07d3c8f0d1c2b3a495867", "model": "retro-10m", "created": 1_790_000_000,
+                "choices": [{"index": 0, "text": " 2021", "finish_reason": "length", "logprobs": null}],
+                "retrieval": {"enabled": true, "alignment": "prompt_end", "database_version": 7, "chunks": [{
+                    "choice": 0, "chunk": 0, "text": "The Dune film was released in", "neighbours": [{
+                        "document_id": "dune-2021-film.md", "chunk_index": 3, "distance": 0.21, "neighbour": "Dune was released in",
+                        "continuation": " cinemas in 2021.", "title": "Dune", "source": "samples/dune-2021-film.md", "metadata": {}}]}]},
+                "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9},
+                "timings": {"queue_ms": 0.1, "retrieval_ms": 14.2, "prefill_ms": 9.8, "decode_ms": 21.0}})),
+            (String = "text/event-stream", example = json!("event: retrieval\ndata: {\"choice\":0,\"chunk\":0,\"text\":\"Tea is\",\"neighbours\":[]}\n\nevent: token\ndata: {\"choice\":0,\"text\":\" a\"}\n\nevent: done\ndata: {\"choices\":[{\"index\":0,\"finish_reason\":\"length\"}],\"retrieval\":{\"enabled\":true,\"alignment\":\"prompt_end\",\"database_version\":7},\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":1,\"total_tokens\":3},\"timings\":{\"queue_ms\":0.1,\"retrieval_ms\":14.2,\"prefill_ms\":9.8,\"decode_ms\":8.0}}\n\n"))
+        )),
+        Errors
+    )
+)]
+async fn complete(
+    State(app): State<Arc<App>>,
+    Extension(request_id): Extension<RequestId>,
+    Json(request): Json<CompletionRequest>,
+) -> Result<Response, ApiError> {
+    let (wants_stream, wants_logprobs) = (request.stream, request.logprobs.is_some());
+    let valid = request.validate(&app.generator.limits(), &app.parts.tokenizer)?;
+    if let Some(collection) = valid.collection() {
+        check_collection(&app, collection, "retrieval.collection").await?;
+    }
+    let events = app.generator.submit(valid)?;
+    let cut = app.lifecycle.cut();
+    if wants_stream {
+        return Ok(event_stream(events, cut, request_id));
+    }
+    let completion = tokio::select! {
+        () = cut.cancelled() => return Err(ApiError::shutting_down()),
+        completion = fold(events) => completion?,
+    };
+    let done = completion.done;
+    let finish_reason = done.choices.first().map_or(FinishReason::Stop, |choice| choice.finish_reason);
+    let response = CompletionResponse {
+        id: format!("cmpl-{}", uuid::Uuid::now_v7().simple()),
+        model: app.parts.manifest.name.clone(),
+        created: jiff::Timestamp::now().as_second(),
+        choices: vec![Choice { index: 0, text: completion.text, finish_reason, logprobs: wants_logprobs.then_some(completion.logprobs) }],
+        retrieval: RetrievalReport {
+            enabled: done.retrieval.enabled,
+            alignment: done.retrieval.alignment,
+            database_version: done.retrieval.database_version,
+            chunks: completion.chunks,
+        },
+        usage: done.usage,
+        timings: done.timings,
+    };
+    Ok(axum::Json(response).into_response())
+}
+
+fn event_stream(events: EventStream, cut: CancellationToken, request_id: RequestId) -> Response {
+    let end = StreamEnd::default();
+    let stream = sse_events(events, cut, request_id, end.clone());
+    let sse = Sse::new(stream).keep_alive(KeepAlive::default());
+    // Proxies that buffer would hold every token back.
+    ([(HeaderName::from_static("x-accel-buffering"), "no")], Extension(end), sse).into_response()
+}
+
+/// The events as text; the last one is `done` or `error`.
+fn sse_events(
+    events: EventStream,
+    cut: CancellationToken,
+    request_id: RequestId,
+    end: StreamEnd,
+) -> impl Stream<Item = Result<SseEvent, Infallible>> {
+    stream::unfold(Some(events), move |events| {
+        let (cut, request_id, end) = (cut.clone(), request_id.clone(), end.clone());
+        async move {
+            let mut events = events?;
+            let next = tokio::select! {
+                biased;
+                () = cut.cancelled() => Err(GenerateError::ShuttingDown),
+                next = events.next() => next.unwrap_or(Err(GenerateError::Stopped)),
+            };
+            let (event, is_last) = match next {
+                Ok(Event::Retrieval(chunk)) => (sse_event("retrieval", &chunk), false),
+                Ok(Event::Token(token)) => (sse_event("token", &token), false),
+                Ok(Event::Done(done)) => (sse_event("done", &done), true),
+                Err(error) => (sse_event("error", &ApiError::from(error).problem(request_id.as_str())), true),
+            };
+            if is_last {
+                end.reached();
+            }
+            Some((Ok(event), (!is_last).then_some(events)))
+        }
+    })
+}
+
+fn sse_event(name: &str, data: &impl Serialize) -> SseEvent {
+    SseEvent::default().event(name).json_data(data).expect("events are plain JSON")
+}

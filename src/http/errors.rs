@@ -1,0 +1,52 @@
+//! What the lower floors can fail with, as errors of the API.
+
+use super::problem::{ApiError, Code};
+use crate::catalogue::CatalogueError;
+use crate::generate::{GenerateError, RetrievalError};
+use crate::ingest::IngestError;
+use crate::neighbours::DatabaseError;
+
+impl From<GenerateError> for ApiError {
+    fn from(error: GenerateError) -> Self {
+        match error {
+            GenerateError::Overloaded { retry_after_seconds } => {
+                Self::new(Code::Overloaded, format!("the queue is full; try again in {retry_after_seconds} seconds"))
+                    .with_retry_after(retry_after_seconds)
+            }
+            GenerateError::ShuttingDown => Self::shutting_down(),
+            GenerateError::Retrieval(error) => error.into(),
+            error @ (GenerateError::Stopped | GenerateError::Model(_)) => Self::server(Code::GenerationFailed, error),
+        }
+    }
+}
+
+impl From<RetrievalError> for ApiError {
+    fn from(error: RetrievalError) -> Self {
+        Self::server(Code::RetrievalFailed, error)
+    }
+}
+
+impl From<DatabaseError> for ApiError {
+    fn from(error: DatabaseError) -> Self {
+        Self::server(Code::RetrievalFailed, error)
+    }
+}
+
+impl From<CatalogueError> for ApiError {
+    fn from(error: CatalogueError) -> Self {
+        Self::server(Code::Internal, error)
+    }
+}
+
+impl From<IngestError> for ApiError {
+    fn from(error: IngestError) -> Self {
+        Self::server(Code::Internal, error)
+    }
+}
+
+impl ApiError {
+    /// The server takes no more work.
+    pub fn shutting_down() -> Self {
+        Self::new(Code::ShuttingDown, Code::ShuttingDown.example()).with_retry_after(5)
+    }
+}

@@ -1,0 +1,91 @@
+//! The HTTP server: router, one file a resource, errors, OpenAPI.
+
+mod complete;
+mod docs;
+mod documents;
+mod errors;
+mod json;
+mod observe;
+mod openapi;
+mod problem;
+mod retrieve;
+mod server;
+mod serving;
+mod tasks;
+
+use std::any::Any;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, OriginalUri};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use problem::{ApiError, Code, Problem};
+pub use serving::serve;
+
+use crate::app::App;
+use crate::settings::Settings;
+
+/// The whole API over `app`.
+pub fn router(app: Arc<App>) -> Router {
+    let (router, _) = routes().split_for_parts();
+    let settings = &app.settings;
+    let mut router = router
+        .merge(docs::pages())
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(DefaultBodyLimit::max(settings.max_body_bytes))
+        .layer(CatchPanicLayer::custom(panicked));
+    if !settings.cors_origins.is_empty() {
+        router = router.layer(cors(settings));
+    }
+    router.layer(from_fn_with_state(Arc::clone(&app), observe::observe)).with_state(app)
+}
+
+/// The API's description (OpenAPI 3.1).
+pub fn document() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(openapi::Base::openapi())
+        .merge(complete::router())
+        .merge(retrieve::router())
+        .merge(documents::router())
+        .merge(tasks::router())
+        .merge(server::router())
+        .merge(docs::router())
+}
+
+fn cors(settings: &Settings) -> CorsLayer {
+    let origins = &settings.cors_origins;
+    let origin = if origins.iter().any(|origin| origin == "*") {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::list(origins.iter().map(|origin| HeaderValue::from_str(origin).expect("settings allow visible ASCII only")))
+    };
+    CorsLayer::new()
+        .allow_origin(origin)
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_headers([header::CONTENT_TYPE, header::ACCEPT, observe::REQUEST_ID])
+        .expose_headers([observe::REQUEST_ID, header::RETRY_AFTER, HeaderName::from_static("location")])
+}
+
+async fn not_found(OriginalUri(uri): OriginalUri) -> ApiError {
+    ApiError::new(Code::NotFound, format!("there is nothing at {}", uri.path()))
+}
+
+async fn method_not_allowed(method: Method) -> ApiError {
+    ApiError::new(Code::MethodNotAllowed, format!("{method} is not a method of this route; the header Allow names those that are"))
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    ApiError::server(Code::Internal, format_args!("a handler panicked: {}", text.unwrap_or("no text"))).into_response()
+}

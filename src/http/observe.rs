@@ -1,0 +1,136 @@
+//! Around every request: its id, its line in the log, the rendering of errors, and the count of requests that are being answered.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use axum::body::{Body, HttpBody};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http_body_util::BodyExt;
+use tracing::{Instrument, Span};
+
+use super::problem::{ApiError, Code};
+use crate::app::{App, InFlight};
+
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const LONGEST_REQUEST_ID: usize = 128;
+
+/// The id of a request: the client's where it is sane, or a new one.
+#[derive(Clone, Debug)]
+pub struct RequestId(Arc<str>);
+
+impl RequestId {
+    fn of(headers: &HeaderMap) -> Self {
+        let given = headers.get(REQUEST_ID).map_or(&[][..], HeaderValue::as_bytes);
+        match std::str::from_utf8(given) {
+            Ok(id) if (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) => Self(id.into()),
+            _ => Self(uuid::Uuid::now_v7().simple().to_string().into()),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The outermost layer.
+pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::of(request.headers());
+    request.extensions_mut().insert(id.clone());
+    let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
+    let span = tracing::info_span!("request", id = id.as_str(), method = %request.method(), route);
+    let quiet = matches!(route.as_str(), "/livez" | "/readyz") || route.starts_with("/docs");
+    let is_work = route.starts_with("/v1/") && route != "/v1/info";
+    let in_flight = is_work.then(|| app.lifecycle.begin());
+    let mut trail =
+        Trail { span, started: Instant::now(), status: None, outcome: Outcome::Disconnected, stream: None, quiet, _in_flight: in_flight };
+    let response = if is_work && app.lifecycle.is_draining() {
+        ApiError::shutting_down().into_response()
+    } else {
+        let span = trail.span.clone();
+        next.run(request).instrument(span).await
+    };
+    let mut response = trail.span.in_scope(|| rendered(response, &id));
+    response.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(id.as_str()).expect("visible ASCII"));
+    trail.status = Some(response.status());
+    if response.body().size_hint().exact().is_some() {
+        trail.outcome = Outcome::Completed;
+        return response;
+    }
+    trail.stream = response.extensions_mut().remove::<StreamEnd>();
+    response.map(|body| {
+        // The closure owns the trail, so it ends when the stream does.
+        Body::new(body.map_frame(move |frame| {
+            let _ = &trail;
+            frame
+        }))
+    })
+}
+
+/// Says of a stream whether it came to its own end; a response carries one as an extension.
+#[derive(Clone, Debug, Default)]
+pub struct StreamEnd(Arc<AtomicBool>);
+
+impl StreamEnd {
+    pub fn reached(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// An error as problem+json, with the headers that its answer had (`Allow`, CORS).
+fn rendered(mut response: Response, id: &RequestId) -> Response {
+    let error = match response.extensions_mut().remove::<ApiError>() {
+        Some(error) => error,
+        None => match response.status() {
+            // The Swagger UI answers unknown files itself.
+            StatusCode::NOT_FOUND => ApiError::new(Code::NotFound, "there is nothing at this path"),
+            status if status.is_client_error() || status.is_server_error() => ApiError::server(Code::Internal, status),
+            _ => return response,
+        },
+    };
+    let mut problem = error.render(id.as_str());
+    for (name, value) in response.headers() {
+        if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
+            problem.headers_mut().append(name, value.clone());
+        }
+    }
+    problem
+}
+
+/// What is logged of a request when its answer has ended, however it ends.
+struct Trail {
+    span: Span,
+    started: Instant,
+    /// None while the handler has not answered.
+    status: Option<StatusCode>,
+    outcome: Outcome,
+    stream: Option<StreamEnd>,
+    quiet: bool,
+    _in_flight: Option<InFlight>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Outcome {
+    Completed,
+    Disconnected,
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        let _entered = self.span.enter();
+        let status = self.status.map_or(0, |status| status.as_u16());
+        let milliseconds = self.started.elapsed().as_secs_f64() * 1000.0;
+        let outcome = match &self.stream {
+            Some(StreamEnd(reached)) if reached.load(Ordering::Relaxed) => Outcome::Completed,
+            _ => self.outcome,
+        };
+        if self.quiet {
+            tracing::debug!(status, milliseconds, ?outcome, "answered");
+        } else {
+            tracing::info!(status, milliseconds, ?outcome, "answered");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! `POST /v1/retrieve`: what the model would see.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use utoipa::openapi::{RefOr, Response};
+use utoipa::{IntoResponses, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::json::Json;
+use super::openapi::{BODY_ERRORS, error_responses};
+use super::problem::{ApiError, Code};
+use crate::app::App;
+use crate::generate::{Alignment, NeighbourView, SearchOptions};
+use crate::invalid::Invalid;
+use crate::names::CollectionName;
+
+/// Longest text whose neighbours may be looked at, in bytes: some hundred chunks.
+const MAX_TEXT: usize = 64 << 10;
+
+pub fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(retrieve))
+}
+
+/// A text whose neighbours are wanted.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct RetrieveRequest {
+    /// Not empty, at most 65536 bytes.
+    #[schema(example = "The Dune film was released in")]
+    text: String,
+    /// Neighbours of each chunk, 0 to 16 (default: what the model was trained with).
+    #[serde(default)]
+    #[schema(example = 2, maximum = 16)]
+    neighbours: Option<usize>,
+    /// Collection to search (default `default`).
+    #[serde(default)]
+    #[schema(example = "default")]
+    collection: Option<String>,
+    /// Neighbours farther than this squared distance (0 to 4) are left out.
+    #[serde(default)]
+    #[schema(minimum = 0)]
+    max_distance: Option<f32>,
+    /// Where the chunk grid lies (default `prompt_end`).
+    #[serde(default)]
+    alignment: Option<Alignment>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RetrieveResponse {
+    chunks: Vec<RetrievedChunk>,
+    /// Version of the collection that was searched; 0 where it holds nothing.
+    #[schema(example = 7)]
+    database_version: u64,
+}
+
+/// A chunk of the text with its neighbours, nearest first.
+#[derive(Serialize, ToSchema)]
+struct RetrievedChunk {
+    chunk: u32,
+    text: String,
+    neighbours: Vec<NeighbourView>,
+}
+
+struct Errors;
+
+impl IntoResponses for Errors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        error_responses(&[BODY_ERRORS, &[Code::CollectionNotFound, Code::InvalidValue, Code::RetrievalFailed, Code::ShuttingDown]])
+    }
+}
+
+/// Show a text's neighbours
+///
+/// Cuts the text into chunks of 64 tokens as a completion does, and returns for each the nearest chunks of the database with their
+/// distances: what the model would read, without running it.
+#[utoipa::path(
+    post,
+    path = "/v1/retrieve",
+    tag = "Retrieval",
+    request_body(content = RetrieveRequest, examples(
+        ("defaults" = (summary = "As a completion would search", value = json!({"text": "The Dune film was released in"}))),
+        ("more" = (summary = "More neighbours, near ones only", value = json!({"text": "Bees make honey", "neighbours": 5, "max_distance": 1.2})))
+    )),
+    responses(
+        (status = 200, description = "The neighbours, chunk by chunk", body = RetrieveResponse, example = json!({
+            "chunks": [{"chunk": 0, "text": "The Dune film was released in", "neighbours": [{
+                "document_id": "dune-2021-film.md", "chunk_index": 3, "distance": 0.21, "neighbour": "Dune was released in",
+                "continuation": " cinemas in 2021.", "title": "Dune", "source": "samples/dune-2021-film.md", "metadata": {}}]}],
+            "database_version": 7})),
+        Errors
+    )
+)]
+async fn retrieve(State(app): State<Arc<App>>, Json(request): Json<RetrieveRequest>) -> Result<axum::Json<RetrieveResponse>, ApiError> {
+    if request.text.is_empty() {
+        return Err(Invalid::new("text", "must not be empty").into());
+    }
+    if request.text.len() > MAX_TEXT {
+        return Err(Invalid::new("text", format!("must have at most {MAX_TEXT} bytes, has {}", request.text.len())).into());
+    }
+    let options =
+        SearchOptions::validate("", request.neighbours, request.collection.as_deref(), request.max_distance, &app.generator.limits())?;
+    check_collection(&app, &options.collection, "collection").await?;
+    let found = app.parts.retriever.retrieve_text(&request.text, request.alignment.unwrap_or_default(), &options).await?;
+    let chunks = found.chunks.into_iter().map(|chunk| RetrievedChunk { chunk: chunk.chunk, text: chunk.text, neighbours: chunk.neighbours });
+    Ok(axum::Json(RetrieveResponse { chunks: chunks.collect(), database_version: found.version }))
+}
+
+/// # Errors
+/// The collection does not exist; `default` always counts as existing, though empty.
+pub async fn check_collection(app: &App, collection: &CollectionName, field: &str) -> Result<(), ApiError> {
+    if *collection == CollectionName::default() || app.parts.database.exists(collection).await? {
+        return Ok(());
+    }
+    Err(ApiError::new(Code::CollectionNotFound, format!("there is no collection `{collection}`")).with_field(field))
+}

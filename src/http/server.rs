@@ -1,0 +1,211 @@
+//! What the server says of itself.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::openapi::{RefOr, Response};
+use utoipa::{IntoResponses, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::openapi::error_responses;
+use super::problem::{ApiError, Code};
+use crate::app::App;
+use crate::catalogue::DocumentCounts;
+use crate::files::FileEntry;
+use crate::generate::MAX_LOGPROBS;
+
+pub fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(info)).routes(routes!(live)).routes(routes!(ready))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Info {
+    /// Version of the server.
+    #[schema(example = "0.1.0")]
+    version: &'static str,
+    model: ModelInfo,
+    embedder: EmbedderInfo,
+    runtime: RuntimeInfo,
+    limits: LimitsInfo,
+    collections: Vec<CollectionInfo>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ModelInfo {
+    #[schema(example = "retro-10m")]
+    name: String,
+    #[schema(example = "retro")]
+    architecture: String,
+    parameters: u64,
+    #[schema(example = "float32")]
+    data_type: String,
+    vocabulary: usize,
+    layers: usize,
+    /// Layers with chunked cross-attention, counted from 1.
+    cca_layers: Vec<usize>,
+    chunk_length: usize,
+    /// The model's files with their sha256.
+    files: BTreeMap<String, FileEntry>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct EmbedderInfo {
+    #[schema(example = "all-MiniLM-L6-v2")]
+    name: String,
+    #[schema(example = 384)]
+    dimension: usize,
+    /// sha256 of the weights.
+    identity: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RuntimeInfo {
+    /// ONNX Runtime's description of its build.
+    version: String,
+    /// The execution provider that runs the graphs.
+    #[schema(example = "CPUExecutionProvider")]
+    provider: String,
+}
+
+#[derive(Serialize, ToSchema)]
+struct LimitsInfo {
+    /// Tokens of prompt and completion together.
+    context: usize,
+    /// Neighbours of a chunk where the request names none.
+    neighbours: usize,
+    max_neighbours: usize,
+    max_logprobs: usize,
+    /// Completions that may wait.
+    max_queue: usize,
+    max_body_bytes: usize,
+    max_document_bytes: usize,
+    /// Documents in one request.
+    max_documents: usize,
+}
+
+#[derive(Serialize, ToSchema)]
+struct CollectionInfo {
+    #[schema(example = "default")]
+    name: String,
+    /// Chunks that a search sees.
+    chunks: u64,
+    /// Version of the collection; grows with every change.
+    version: u64,
+    documents: DocumentCounts,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Health {
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+struct InfoErrors;
+
+impl IntoResponses for InfoErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        error_responses(&[&[Code::RetrievalFailed]])
+    }
+}
+
+struct ReadyErrors;
+
+impl IntoResponses for ReadyErrors {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        error_responses(&[&[Code::ShuttingDown]])
+    }
+}
+
+/// Describe the server
+///
+/// The model with its files, the embedder, the execution provider that really runs, the limits, and the collections.
+#[utoipa::path(
+    get,
+    path = "/v1/info",
+    tag = "Server",
+    responses(
+        (status = 200, description = "The description", body = Info, example = json!({
+            "version": "0.1.0",
+            "model": {"name": "retro-10m", "architecture": "retro", "parameters": 9_900_000, "data_type": "float32", "vocabulary": 16384,
+                "layers": 6, "cca_layers": [3, 5], "chunk_length": 64,
+                "files": {"lower.onnx": {"sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "bytes": 10240}}},
+            "embedder": {"name": "all-MiniLM-L6-v2", "dimension": 384, "identity": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"},
+            "runtime": {"version": "ORT Build Info: git-branch=rel-1.31.1", "provider": "CPUExecutionProvider"},
+            "limits": {"context": 512, "neighbours": 2, "max_neighbours": 16, "max_logprobs": 20, "max_queue": 64,
+                "max_body_bytes": 67_108_864, "max_document_bytes": 10_485_760, "max_documents": 1000},
+            "collections": [{"name": "default", "chunks": 412, "version": 7, "documents": {"pending": 0, "ready": 32, "failed": 0}}]})),
+        InfoErrors
+    )
+)]
+async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, ApiError> {
+    let (manifest, limits, settings) = (&app.parts.manifest, app.generator.limits(), &app.settings);
+    let mut collections = Vec::new();
+    for name in app.parts.database.collections().await? {
+        let stats = app.parts.database.stats(&name).await?;
+        let documents = app.parts.catalogue.count_documents(Some(&name)).await?;
+        collections.push(CollectionInfo { name: name.to_string(), chunks: stats.chunks, version: stats.version, documents });
+    }
+    Ok(Json(Info {
+        version: env!("CARGO_PKG_VERSION"),
+        model: ModelInfo {
+            name: manifest.name.clone(),
+            architecture: manifest.architecture.clone(),
+            parameters: manifest.parameters,
+            data_type: manifest.data_type.clone(),
+            vocabulary: manifest.vocabulary,
+            layers: manifest.layers,
+            cca_layers: manifest.cca_layers.clone(),
+            chunk_length: manifest.chunk_length,
+            files: manifest.files.clone(),
+        },
+        embedder: EmbedderInfo {
+            name: app.parts.embedder.name().to_owned(),
+            dimension: app.parts.embedder.dimension(),
+            identity: app.parts.embedder.identity().to_owned(),
+        },
+        runtime: RuntimeInfo { version: app.parts.runtime.version(), provider: app.parts.runtime.provider().to_owned() },
+        limits: LimitsInfo {
+            context: limits.context,
+            neighbours: limits.neighbours,
+            max_neighbours: limits.max_neighbours,
+            max_logprobs: MAX_LOGPROBS,
+            max_queue: settings.max_queue,
+            max_body_bytes: settings.max_body_bytes,
+            max_document_bytes: settings.max_document_bytes,
+            max_documents: settings.max_documents,
+        },
+        collections,
+    }))
+}
+
+/// Is the process alive
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "Server",
+    responses((status = 200, description = "It is", body = Health, example = json!({"status": "ok"})))
+)]
+async fn live() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Does the server take work
+///
+/// 503 while it stops. The server begins to listen when the model is warm, so there is no other time at which it is not ready.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "Server",
+    responses((status = 200, description = "It does", body = Health, example = json!({"status": "ready"})), ReadyErrors)
+)]
+async fn ready(State(app): State<Arc<App>>) -> Result<Json<Health>, ApiError> {
+    if app.lifecycle.is_draining() {
+        return Err(ApiError::shutting_down());
+    }
+    app.parts.catalogue.ping().await?;
+    Ok(Json(Health { status: "ready" }))
+}

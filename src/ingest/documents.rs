@@ -1,0 +1,221 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use super::embed::Embed;
+use super::input::NewDocument;
+use super::locks::ChangeLock;
+use super::IngestError;
+use crate::catalogue::{Catalogue, Cursor, Document, DocumentStatus, Page, Task};
+use crate::names::{CollectionName, DocumentId};
+use crate::neighbours::{Database, StoredChunk};
+use crate::text::Tokenizer;
+
+/// How often a waiter looks for what the worker of another process has done.
+const WAIT_POLL: Duration = Duration::from_millis(200);
+/// Readings of a document's text before its chunks are called incomplete: it may change between two steps of one reading.
+const TEXT_READINGS: usize = 5;
+
+/// What was taken in.
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Submission {
+    pub task: Task,
+    /// In the order of the request.
+    #[schema(value_type = Vec<String>)]
+    pub document_ids: Vec<DocumentId>,
+}
+
+/// A handle to ingestion: cheap to clone.
+#[derive(Clone)]
+pub struct Ingest {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub catalogue: Catalogue,
+    pub database: Database,
+    pub tokenizer: Arc<Tokenizer>,
+    pub embedder: Box<dyn Embed>,
+    pub worker_lock: PathBuf,
+    pub changes: ChangeLock,
+    /// There may be work for the worker.
+    pub work: Notify,
+    /// A task may have come to its end.
+    pub progress: Notify,
+}
+
+impl Ingest {
+    /// # Arguments
+    /// * `worker_lock` - the file whose lock lets one worker at a time run on these stores; a second lock file lies next to it.
+    pub fn new(
+        catalogue: Catalogue,
+        database: Database,
+        tokenizer: Arc<Tokenizer>,
+        embedder: impl Embed + 'static,
+        worker_lock: PathBuf,
+    ) -> Self {
+        let changes = ChangeLock::new(worker_lock.with_extension("changes.lock"));
+        let inner = Inner {
+            catalogue,
+            database,
+            tokenizer,
+            embedder: Box::new(embedder),
+            worker_lock,
+            changes,
+            work: Notify::new(),
+            progress: Notify::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Takes documents with different ids in, all or none: after the return no crash loses them. They become searchable when a worker,
+    /// of this process or another, gets to them.
+    ///
+    /// A document whose id is known gets a new revision. Until that is ready the chunks of the earlier one are found; if the earlier one
+    /// still waits it is dropped, and its task waits for the new revision instead.
+    ///
+    /// # Errors
+    /// The catalogue cannot be written.
+    pub async fn submit(&self, documents: Vec<NewDocument>) -> Result<Submission, IngestError> {
+        let records: Vec<_> = documents.into_iter().map(NewDocument::into_record).collect();
+        let task = self.inner.catalogue.submit(&records).await?;
+        self.inner.work.notify_one();
+        Ok(Submission { task, document_ids: records.into_iter().map(|record| record.id).collect() })
+    }
+
+    /// Waits until a task has come to its end. None if there is no such task.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn wait(&self, task: Uuid) -> Result<Option<Task>, IngestError> {
+        loop {
+            let mut progress = std::pin::pin!(self.inner.progress.notified());
+            // From here on, so that what happens between the look and the wait is not missed.
+            progress.as_mut().enable();
+            match self.inner.catalogue.task(task).await? {
+                Some(task) if !task.status.is_final() => {}
+                ended => return Ok(ended),
+            }
+            tokio::select! {
+                () = progress => {}
+                () = tokio::time::sleep(WAIT_POLL) => {}
+            }
+        }
+    }
+
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn task(&self, task: Uuid) -> Result<Option<Task>, IngestError> {
+        Ok(self.inner.catalogue.task(task).await?)
+    }
+
+    /// Tasks, newest first, at most `limit` after `cursor`.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn tasks(&self, limit: u32, cursor: Option<&Cursor>) -> Result<Page<Task>, IngestError> {
+        Ok(self.inner.catalogue.tasks(limit, cursor).await?)
+    }
+
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn document(&self, id: &DocumentId) -> Result<Option<Document>, IngestError> {
+        Ok(self.inner.catalogue.document(id).await?)
+    }
+
+    /// Documents in the order of their creation, at most `limit` after `cursor`.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn documents(
+        &self,
+        collection: Option<&CollectionName>,
+        limit: u32,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Document>, IngestError> {
+        Ok(self.inner.catalogue.documents(collection, limit, cursor).await?)
+    }
+
+    /// The text of a document's newest revision, whatever its status. None if there is no such document.
+    ///
+    /// # Errors
+    /// A store cannot be read.
+    pub async fn document_text(&self, id: &DocumentId) -> Result<Option<String>, IngestError> {
+        for _ in 0..TEXT_READINGS {
+            if let Some(text) = self.inner.catalogue.waiting_text(id).await? {
+                return Ok(Some(text));
+            }
+            let Some(document) = self.document(id).await? else {
+                return Ok(None);
+            };
+            if document.status == DocumentStatus::Ready {
+                let chunks = self.inner.database.document_chunks(&document.collection, id).await?;
+                let text: String = chunks.into_iter().map(|chunk| chunk.text).collect();
+                if text.len() as u64 == document.bytes {
+                    return Ok(Some(text));
+                }
+            }
+        }
+        Err(IngestError::Incomplete { id: id.clone() })
+    }
+
+    /// The chunks that a search finds of a document, in order. None if there is no such document.
+    ///
+    /// # Errors
+    /// A store cannot be read.
+    pub async fn document_chunks(&self, id: &DocumentId) -> Result<Option<Vec<StoredChunk>>, IngestError> {
+        if self.document(id).await?.is_none() {
+            return Ok(None);
+        }
+        for collection in self.inner.catalogue.placements(id).await? {
+            let chunks = self.inner.database.document_chunks(&collection, id).await?;
+            if !chunks.is_empty() {
+                return Ok(Some(chunks));
+            }
+        }
+        Ok(Some(Vec::new()))
+    }
+
+    /// Deletes a document; gives whether there was one. After the return no search sees a chunk of it, not even if a worker was writing it
+    /// when the call came; a crash before the return leaves it deleted or as it was. The call goes on if its caller stops waiting.
+    ///
+    /// # Errors
+    /// A store cannot be written. The deletion may have been promised by then; a worker then completes it.
+    pub async fn delete(&self, id: &DocumentId) -> Result<bool, IngestError> {
+        let (this, id) = (self.clone(), id.clone());
+        tokio::spawn(async move {
+            let _guard = this.inner.changes.hold().await?;
+            let existed = this.inner.catalogue.begin_removal(&id).await?;
+            if existed {
+                this.inner.progress.notify_waiters();
+                this.remove_promised(&id).await?;
+            }
+            Ok(existed)
+        })
+        .await?
+    }
+
+    /// Completes promised removals that a crash or an error has left.
+    pub(super) async fn complete_removals(&self) -> Result<(), IngestError> {
+        if self.inner.catalogue.promised_removals().await?.is_empty() {
+            return Ok(());
+        }
+        let _guard = self.inner.changes.hold().await?;
+        // Read again: what was promised before may be done, and the document be there again.
+        for id in self.inner.catalogue.promised_removals().await? {
+            self.remove_promised(&id).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_promised(&self, id: &DocumentId) -> Result<(), IngestError> {
+        for collection in self.inner.catalogue.placements(id).await? {
+            self.inner.database.delete_document(&collection, id).await?;
+        }
+        Ok(self.inner.catalogue.finish_removal(id).await?)
+    }
+}

@@ -1,0 +1,89 @@
+use super::*;
+
+fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, content).unwrap();
+}
+
+fn read(paths: &[PathBuf]) -> (Vec<DocumentInput>, Vec<Skipped>) {
+    let (good, bad): (Vec<_>, Vec<_>) = Documents::find(paths, IngestLimits { max_document_bytes: 1000 }).partition(Result::is_ok);
+    (good.into_iter().map(Result::unwrap).collect(), bad.into_iter().map(Result::unwrap_err).collect())
+}
+
+fn ids(documents: &[DocumentInput]) -> Vec<&str> {
+    documents.iter().map(|document| document.id.as_deref().unwrap()).collect()
+}
+
+#[test]
+fn folders_are_read_in_order_with_names_from_their_paths() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    write(root, "b.txt", "plain");
+    write(root, "a/deep/film.md", "intro\n```\n# code\n```\n## Dune (film) ##\ntext");
+    write(root, "a/Notiz für dich.TXT", "x");
+    write(root, "a/picture.png", [0x89, b'P']);
+    write(root, ".git/x.txt", "hidden");
+    let (documents, skipped) = read(&[root.to_owned()]);
+    assert_eq!(skipped, []);
+    let found = ids(&documents);
+    assert_eq!([found[1], found[2]], ["a:deep:film.md", "b.txt"]);
+    assert!(found[0].starts_with("a:Notiz_f_r_dich.TXT-") && found[0].len() == "a:Notiz_f_r_dich.TXT-".len() + 8);
+    let titles: Vec<_> = documents.iter().map(|document| document.title.as_deref().unwrap()).collect();
+    assert_eq!(titles, ["Notiz für dich", "Dune (film)", "b"]);
+    assert_eq!(documents[2].source.as_deref(), Some(root.join("b.txt").to_str().unwrap()));
+    assert_eq!(read(&[root.to_owned()]).0, documents, "the ids are the same the next time");
+    assert_eq!(ids(&read(&[root.join("a/deep/film.md")]).0), ["film.md"]);
+}
+
+#[test]
+fn what_is_no_document_is_named_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    write(root, "binary.txt", b"a\0b");
+    write(root, "empty.md", " \n");
+    write(root, "large.txt", "x".repeat(1001));
+    write(root, "latin.txt", b"caf\xe9");
+    write(root, "mark.txt", "\u{feff}text");
+    let (documents, skipped) = read(&[root.to_owned(), root.join("nowhere.txt"), root.join("mark.txt"), root.to_owned()]);
+    assert_eq!(documents[0].text, "text");
+    assert_eq!(documents.len(), 1);
+    let reasons: Vec<_> = skipped.iter().map(ToString::to_string).collect();
+    for (reason, expected) in reasons.iter().zip([
+        "binary.txt: it is binary",
+        "empty.md: it is empty",
+        "large.txt: it has 1001 bytes, a document may have 1000",
+        "latin.txt: it is not UTF-8: byte 3 begins no character",
+        "nowhere.txt: there is no such file",
+        "mark.txt: its id is \"mark.txt\", and so is that of a document of",
+    ]) {
+        assert!(reason.contains(expected), "{reason}");
+    }
+}
+
+#[test]
+fn lines_are_documents_and_a_bad_one_spoils_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let lines = "\u{feff}{\"text\": \"one\", \"id\": \"x\", \"title\": \"T\", \"metadata\": {\"year\": 2021}}\n\
+                 {\"text\": 5}\n\n{\"text\": \"two\"}\r\n{\"text\": \"three\", \"colour\": \"red\"}\n{\"text\": \"four\", \"id\": \"x\"}\n{\"text\": \"five\"}";
+    write(root, "d/some.jsonl", lines);
+    let (documents, skipped) = read(&[root.to_owned()]);
+    assert_eq!(ids(&documents), ["x", "d:some.jsonl:4", "d:some.jsonl:7"]);
+    assert_eq!(documents[0].metadata.as_ref().unwrap()["year"], 2021);
+    assert_eq!((documents[0].title.as_deref(), documents[1].title.as_deref()), (Some("T"), None));
+    assert_eq!(documents[1].source.as_deref(), Some(root.join("d/some.jsonl").to_str().unwrap()));
+    assert_eq!(skipped.iter().map(|skipped| skipped.line.unwrap()).collect::<Vec<_>>(), [2, 5, 6]);
+    assert!(skipped[1].reason.contains("colour"), "{}", skipped[1]);
+}
+
+#[test]
+fn every_path_has_an_id_that_is_allowed_and_its_own() {
+    let long = "x".repeat(200);
+    let paths = ["a/b.md", "a:b.md", "a_b.md", ".hidden.txt", "é.txt", "è.txt", &long, &format!("{long}y")];
+    let found: Vec<_> = paths.iter().flat_map(|path| [name::document_id(Path::new(path)), name::line_id(Path::new(path), 1_000_000)]).collect();
+    for id in &found {
+        crate::names::DocumentId::parse("id", id).unwrap();
+    }
+    assert_eq!(found.iter().collect::<std::collections::HashSet<_>>().len(), found.len(), "{found:?}");
+}

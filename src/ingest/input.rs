@@ -1,0 +1,155 @@
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use crate::catalogue::NewRecord;
+use crate::files::hex;
+use crate::invalid::Invalid;
+use crate::names::{CollectionName, DocumentId};
+
+/// Most characters of a title or a source.
+pub(super) const MAX_LABEL: usize = 1000;
+/// Most bytes of a document's metadata as JSON.
+const MAX_METADATA: usize = 16 << 10;
+
+/// Limits that a setting moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IngestLimits {
+    /// Most bytes of one document's text.
+    pub max_document_bytes: usize,
+}
+
+impl Default for IngestLimits {
+    fn default() -> Self {
+        Self { max_document_bytes: 10 << 20 }
+    }
+}
+
+/// A document as it is sent.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DocumentInput {
+    /// 1 to 128 of `A-Z a-z 0-9 . _ : -`; made up if left out. A document that has this id already is replaced.
+    #[schema(example = "dune-2021")]
+    pub id: Option<String>,
+    #[schema(example = "Dune is a 2021 American epic science fiction film directed by Denis Villeneuve.")]
+    pub text: String,
+    /// At most 1000 characters.
+    #[schema(example = "Dune (2021 film)")]
+    pub title: Option<String>,
+    /// Where the text comes from, for instance a URL or a path; at most 1000 characters.
+    #[schema(example = "https://en.wikipedia.org/wiki/Dune_(2021_film)")]
+    pub source: Option<String>,
+    /// A JSON object of at most 16 KiB, given back with every neighbour.
+    #[schema(value_type = Option<Object>, example = json!({"year": 2021}))]
+    pub metadata: Option<Map<String, Value>>,
+    /// `default` if left out.
+    #[schema(example = "default")]
+    pub collection: Option<String>,
+}
+
+/// A document that keeps all rules.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewDocument(NewRecord);
+
+impl NewDocument {
+    /// Checks a document.
+    ///
+    /// # Arguments
+    /// * `prefix` - path of the document in what the user wrote, for instance `documents[3]`; empty if it is all that was written.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the field and the rule that it breaks.
+    pub fn validate(prefix: &str, input: DocumentInput, limits: &IngestLimits) -> Result<Self, Invalid> {
+        let field = |name: &str| field_of(prefix, name);
+        let id = match &input.id {
+            Some(id) => DocumentId::parse(&field("id"), id)?,
+            None => DocumentId::random(),
+        };
+        let collection = match &input.collection {
+            Some(name) => CollectionName::parse(&field("collection"), name)?,
+            None => CollectionName::default(),
+        };
+        check_text(&field("text"), &input.text, limits.max_document_bytes)?;
+        let title = label(&field("title"), input.title)?;
+        let source = label(&field("source"), input.source)?;
+        let metadata = input.metadata.unwrap_or_default();
+        let size = serde_json::to_string(&metadata).map_or(usize::MAX, |json| json.len());
+        if size > MAX_METADATA {
+            return Err(Invalid::too_large(
+                field("metadata"),
+                format!("may have {MAX_METADATA} bytes as JSON, has {size}"),
+            ));
+        }
+        let sha256 = hex(&Sha256::digest(input.text.as_bytes()));
+        Ok(Self(NewRecord { id, collection, title, source, metadata, text: input.text, sha256 }))
+    }
+
+    /// Checks the documents of one request, which may not share an id.
+    ///
+    /// # Arguments
+    /// * `prefix` - path of the document with the given place in what the user wrote.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the first field that breaks a rule.
+    pub fn validate_all(
+        inputs: Vec<DocumentInput>,
+        limits: &IngestLimits,
+        prefix: impl Fn(usize) -> String,
+    ) -> Result<Vec<Self>, Invalid> {
+        let mut documents = Vec::with_capacity(inputs.len());
+        let mut places = HashMap::new();
+        for (place, input) in inputs.into_iter().enumerate() {
+            let document = Self::validate(&prefix(place), input, limits)?;
+            if let Some(earlier) = places.insert(document.id().clone(), place) {
+                let (this, other) = (field_of(&prefix(place), "id"), field_of(&prefix(earlier), "id"));
+                return Err(Invalid::new(this, format!("is {:?}, and so is `{other}`", document.id().as_str())));
+            }
+            documents.push(document);
+        }
+        Ok(documents)
+    }
+
+    pub fn id(&self) -> &DocumentId {
+        &self.0.id
+    }
+
+    pub fn collection(&self) -> &CollectionName {
+        &self.0.collection
+    }
+
+    pub(super) fn into_record(self) -> NewRecord {
+        self.0
+    }
+}
+
+fn field_of(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+fn check_text(field: &str, text: &str, limit: usize) -> Result<(), Invalid> {
+    if text.len() > limit {
+        return Err(Invalid::too_large(field, format!("may have {limit} bytes, has {}", text.len())));
+    }
+    if text.trim().is_empty() {
+        return Err(Invalid::new(field, "must hold more than white space"));
+    }
+    match text.find('\0') {
+        None => Ok(()),
+        Some(at) => Err(Invalid::new(field, format!("must be text, holds a NUL at byte {at}"))),
+    }
+}
+
+fn label(field: &str, value: Option<String>) -> Result<String, Invalid> {
+    let value = value.unwrap_or_default();
+    let characters = value.chars().count();
+    if characters > MAX_LABEL {
+        return Err(Invalid::new(field, format!("may have {MAX_LABEL} characters, has {characters}")));
+    }
+    if value.contains('\0') {
+        return Err(Invalid::new(field, "must be text, holds a NUL"));
+    }
+    Ok(value)
+}

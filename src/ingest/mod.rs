@@ -1,0 +1,41 @@
+//! The way of a document: taken into the catalogue, and answered for, then chunked, embedded and written to the retrieval database by one
+//! worker, whichever process it runs in.
+//!
+//! A process may be killed at any instant. What was answered for is in the catalogue by then; before the worker writes a document's chunks
+//! it notes where they go, so that whoever goes on after a kill replaces what may be there; and only when the chunks are on the disk does
+//! one transaction say `ready` and drop the text. So nothing is lost and nothing is there twice.
+
+mod documents;
+mod embed;
+pub mod files;
+mod input;
+mod locks;
+mod pipeline;
+mod worker;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+
+pub use documents::{Ingest, Submission};
+pub use embed::Embed;
+pub use input::{DocumentInput, IngestLimits, NewDocument};
+
+use crate::catalogue::CatalogueError;
+use crate::names::DocumentId;
+use crate::neighbours::DatabaseError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error("the lock file {path} cannot be used: {source}")]
+    Lock { path: PathBuf, source: std::io::Error },
+    #[error("the chunks of document {id} do not make up its text")]
+    Incomplete { id: DocumentId },
+    #[error("a part of the work ended early: {0}")]
+    Interrupted(#[from] tokio::task::JoinError),
+}

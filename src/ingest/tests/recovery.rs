@@ -1,0 +1,115 @@
+use rand::{RngExt, SeedableRng};
+
+use super::*;
+use crate::catalogue::TaskStatus;
+
+/// Runs `work` and then ends all that it has begun, at whatever point that is.
+fn killed_after<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let done = runtime.block_on(work);
+    runtime.shutdown_timeout(Duration::from_secs(10));
+    done
+}
+
+#[test]
+fn whenever_the_process_is_killed_nothing_is_lost_and_nothing_is_there_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let embedder = FakeEmbedder { delay: Duration::from_millis(2), ..FakeEmbedder::default() };
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(7);
+    let mut texts = std::collections::BTreeMap::new();
+    let mut submissions = Vec::new();
+    for round in 0..40 {
+        let names = ["a", "b", "c", "d"].map(|name| (name, long_text(&format!("{name} in round {round}"))));
+        let changed = names.into_iter().filter(|_| random.random_bool(0.4)).collect::<Vec<_>>();
+        let life = Duration::from_millis(random.random_range(0..120));
+        killed_after(async {
+            let process = Process::start(folder.path(), embedder.clone()).await;
+            if !changed.is_empty() {
+                submissions.push(process.submit(changed.iter().map(|(name, text)| input(name, text)).collect()).await);
+            }
+            process.worker();
+            tokio::time::sleep(life).await;
+        });
+        texts.extend(changed);
+    }
+    killed_after(async {
+        let process = Process::start(folder.path(), embedder).await;
+        process.worker();
+        for submission in &submissions {
+            assert_eq!(process.wait(submission).await.status, TaskStatus::Succeeded);
+        }
+        let expected: Vec<_> = texts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        assert_eq!(expected.len(), 4);
+        process.assert_whole(&expected).await;
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chunks_of_a_write_that_was_never_noted_are_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = long_text("x");
+    let before = Process::start(folder.path(), FakeEmbedder::default()).await;
+    let submission = before.submit(vec![input("a", &text)]).await;
+    let queued = before.catalogue.take_queued(10, 1 << 20).await.unwrap();
+    before.catalogue.begin_write(&[&queued[0]]).await.unwrap();
+    let prepared = before.ingest.prepare(queued, &CancellationToken::new()).await.unwrap().remove(0);
+    let mut entries = prepared.entries.unwrap();
+    entries.push(crate::neighbours::Entry { chunk_index: 99, ..entries[0].clone() });
+    before.database.replace_documents(&CollectionName::default(), vec![(id("a"), entries)], true).await.unwrap();
+    before.catalogue.close().await;
+
+    let after = Process::start(folder.path(), FakeEmbedder::default()).await;
+    let (stop, worker) = after.worker();
+    assert_eq!(after.wait(&submission).await.status, TaskStatus::Succeeded);
+    after.assert_whole(&[("a", &text)]).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_promised_removal_is_completed_by_the_next_worker() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = Process::start(folder.path(), FakeEmbedder::default()).await;
+    let (stop, worker) = before.worker();
+    before.wait(&before.submit(vec![input("a", "one"), input("b", "two")]).await).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+    before.catalogue.begin_removal(&id("a")).await.unwrap();
+    before.catalogue.close().await;
+
+    let after = Process::start(folder.path(), FakeEmbedder::default()).await;
+    assert_eq!(after.ingest.document(&id("a")).await.unwrap(), None);
+    let (stop, worker) = after.worker();
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while after.catalogue.has_work().await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("the removal is completed");
+    after.assert_whole(&[("b", "two")]).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_worker_works_for_all_processes_and_another_takes_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (first, second) = (FakeEmbedder::default(), FakeEmbedder::default());
+    let a = Process::start(folder.path(), first.clone()).await;
+    let b = Process::start(folder.path(), second.clone()).await;
+    let (stop_a, worker_a) = a.worker();
+    a.wait(&a.submit(vec![input("a", "one")]).await).await;
+    let (stop_b, worker_b) = b.worker();
+    let submission = b.submit(vec![input("b", "two")]).await;
+    assert_eq!(b.wait(&submission).await.status, TaskStatus::Succeeded);
+    assert_eq!(second.calls.load(Ordering::SeqCst), 0, "the worker of the first process did it");
+    stop_a.cancel();
+    worker_a.await.unwrap().unwrap();
+    let submission = b.submit(vec![input("c", "three")]).await;
+    assert_eq!(b.wait(&submission).await.status, TaskStatus::Succeeded);
+    assert_eq!(second.calls.load(Ordering::SeqCst), 1);
+    b.assert_whole(&[("a", "one"), ("b", "two"), ("c", "three")]).await;
+    stop_b.cancel();
+    worker_b.await.unwrap().unwrap();
+}

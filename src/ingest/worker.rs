@@ -1,0 +1,174 @@
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use super::locks::worker_lock;
+use super::pipeline::Prepared;
+use super::{Ingest, IngestError};
+use crate::catalogue::{Outcome, QueuedDocument};
+use crate::names::{CollectionName, DocumentId};
+use crate::neighbours::Entry;
+
+/// Most documents of one batch.
+const BATCH_DOCUMENTS: u32 = 64;
+/// Most bytes of text in one batch of several documents: about 512 chunks.
+const BATCH_BYTES: u64 = 128 << 10;
+/// How often the worker looks for what another process has submitted.
+const IDLE_POLL: Duration = Duration::from_millis(300);
+/// Attempts at a batch that the retrieval database does not take.
+const WRITE_ATTEMPTS: u32 = 5;
+/// Longest pause after an error.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Writes after which a collection gets its housekeeping even if more work waits.
+const WRITES_BEFORE_HOUSEKEEPING: u32 = 100;
+/// Least time between two housekeepings while there is nothing else to do.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Collections that were written since their last housekeeping.
+struct Housekeeping {
+    written: HashSet<CollectionName>,
+    writes: u32,
+    last: Instant,
+}
+
+impl Ingest {
+    /// Takes documents in as they are submitted, by this process or another, until `stop`; then completes the write at hand and returns.
+    /// Of all processes that run this on the same stores, one works at a time; when it ends, however it ends, another goes on.
+    ///
+    /// A document that cannot be chunked or embedded fails. One that the retrieval database does not take fails after some attempts.
+    /// The chunks of an earlier revision that was ready stay in either case, and so does the text, for a later submission to be compared
+    /// with. Errors of the catalogue fail no document: the worker tries again until it can.
+    ///
+    /// # Errors
+    /// The lock file cannot be used.
+    pub async fn run_worker(&self, stop: CancellationToken) -> Result<(), IngestError> {
+        let Some(_lock) = worker_lock(&self.inner.worker_lock, &stop).await? else {
+            return Ok(());
+        };
+        let mut housekeeping = Housekeeping { written: HashSet::new(), writes: 0, last: Instant::now() };
+        let mut failures = 0;
+        while !stop.is_cancelled() {
+            let pause = match self.round(&mut housekeeping, &stop).await {
+                Ok(true) => {
+                    failures = 0;
+                    continue;
+                }
+                Ok(false) => {
+                    failures = 0;
+                    IDLE_POLL
+                }
+                Err(error) => {
+                    tracing::error!(%error, "documents cannot be taken in for now");
+                    failures += 1;
+                    pause_after(failures)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.inner.work.notified() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Does a piece of work; gives whether there was one.
+    async fn round(&self, housekeeping: &mut Housekeeping, stop: &CancellationToken) -> Result<bool, IngestError> {
+        if !self.inner.catalogue.has_work().await? {
+            if !housekeeping.written.is_empty() && housekeeping.last.elapsed() >= HOUSEKEEPING_INTERVAL {
+                self.keep_house(housekeeping).await?;
+            }
+            return Ok(false);
+        }
+        // A removal that fails holds up no document.
+        let removals = self.complete_removals().await;
+        let documents = self.inner.catalogue.take_queued(BATCH_DOCUMENTS, BATCH_BYTES).await?;
+        if documents.is_empty() {
+            return removals.map(|()| true);
+        }
+        housekeeping.written.extend(documents.iter().map(|document| document.collection.clone()));
+        housekeeping.writes += 1;
+        let Some(prepared) = self.prepare(documents, stop).await else {
+            return Ok(false);
+        };
+        self.write(&prepared, stop).await?;
+        self.inner.progress.notify_waiters();
+        if housekeeping.writes >= WRITES_BEFORE_HOUSEKEEPING {
+            self.keep_house(housekeeping).await?;
+        }
+        removals.map(|()| true)
+    }
+
+    /// Writes a batch, which may take some attempts, and notes what became of each document.
+    async fn write(&self, prepared: &[Prepared], stop: &CancellationToken) -> Result<(), IngestError> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.write_once(prepared).await {
+                Err(IngestError::Database(error)) => error,
+                other => return other,
+            };
+            tracing::warn!(%error, attempt, "a batch of documents cannot be written");
+            if attempt == WRITE_ATTEMPTS {
+                let failed = |batch: &Prepared| {
+                    batch.entries.as_ref().err().cloned().unwrap_or_else(|| format!("its chunks cannot be written: {error}"))
+                };
+                let outcomes: Vec<_> = prepared
+                    .iter()
+                    .map(|batch| (&*batch.document, Outcome::Failed { reason: failed(batch) }))
+                    .collect();
+                return Ok(self.inner.catalogue.finish(&outcomes).await?);
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause_after(attempt)) => {}
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn write_once(&self, prepared: &[Prepared]) -> Result<(), IngestError> {
+        let _guard = self.inner.changes.hold().await?;
+        let mut outcomes: Vec<(&QueuedDocument, Outcome)> = Vec::with_capacity(prepared.len());
+        let mut writable: BTreeMap<i64, (&QueuedDocument, &Vec<Entry>)> = BTreeMap::new();
+        for Prepared { document, entries } in prepared {
+            match entries {
+                Ok(entries) => drop(writable.insert(document.seq, (document, entries))),
+                Err(reason) => outcomes.push((document, Outcome::Failed { reason: reason.clone() })),
+            }
+        }
+        let documents: Vec<_> = writable.values().map(|(document, _)| *document).collect();
+        let tickets = self.inner.catalogue.begin_write(&documents).await?;
+        let mut groups: BTreeMap<(&str, bool), (&CollectionName, Vec<(DocumentId, Vec<Entry>)>)> = BTreeMap::new();
+        for ticket in &tickets {
+            let (document, entries) = writable[&ticket.seq];
+            let group = groups.entry((document.collection.as_str(), ticket.fresh));
+            group.or_insert_with(|| (&document.collection, Vec::new())).1.push((document.id.clone(), entries.clone()));
+        }
+        for ((_, fresh), (collection, documents)) in groups {
+            self.inner.database.replace_documents(collection, documents, fresh).await?;
+        }
+        for ticket in &tickets {
+            let (document, entries) = writable[&ticket.seq];
+            for collection in &ticket.elsewhere {
+                self.inner.database.delete_document(collection, &document.id).await?;
+            }
+            let tokens = entries.iter().map(|entry| entry.neighbour_tokens.len() as u64).sum();
+            outcomes.push((document, Outcome::Ready { chunks: entries.len() as u64, tokens }));
+        }
+        Ok(self.inner.catalogue.finish(&outcomes).await?)
+    }
+
+    async fn keep_house(&self, housekeeping: &mut Housekeeping) -> Result<(), IngestError> {
+        let _guard = self.inner.changes.hold().await?;
+        for collection in housekeeping.written.drain() {
+            self.inner.database.maintain(&collection).await;
+        }
+        (housekeeping.writes, housekeeping.last) = (0, Instant::now());
+        Ok(())
+    }
+}
+
+fn pause_after(failures: u32) -> Duration {
+    (Duration::from_millis(250) * 2_u32.saturating_pow(failures)).min(LONGEST_PAUSE)
+}

@@ -1,0 +1,29 @@
+//! RETRO (Borgeaud et al. 2021, arXiv 2112.04426) as an HTTP server: a small Transformer that looks its facts up in a database.
+//!
+//! The modules are floors of a house, lowest first; an import only ever points down (docs/architecture.md).
+
+pub mod files;
+pub mod invalid;
+pub mod names;
+pub mod settings;
+pub mod telemetry;
+
+pub mod text;
+
+pub mod onnx;
+
+pub mod embedder;
+pub mod model;
+
+pub mod neighbours;
+
+pub mod catalogue;
+
+pub mod ingest;
+
+pub mod generate;
+
+pub mod app;
+
+pub mod cli;
+pub mod http;

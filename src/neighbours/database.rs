@@ -1,0 +1,181 @@
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow_schema::SchemaRef;
+use lancedb::{Connection, ObjectStoreRegistry, Session, Table};
+
+use super::schema::table_schema;
+use super::{Identity, durable};
+use crate::names::CollectionName;
+
+/// Bytes of indices that are kept in memory, for all collections together.
+const INDEX_CACHE: usize = 256 << 20;
+/// Bytes of manifests, file footers and the like that are kept in memory, for all collections together.
+const METADATA_CACHE: usize = 64 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    #[error(
+        "collection {collection:?} was made with another {what} (it says {found}, this server has {expected}); `retro reindex` makes it \
+         anew from its own text, and another `data_dir` leaves it as it is meanwhile"
+    )]
+    OtherIdentity { collection: String, what: &'static str, found: String, expected: String },
+    #[error("a vector has {found} numbers, the database has vectors of {expected}")]
+    Dimension { found: usize, expected: usize },
+    #[error("a vector holds a number that is not finite")]
+    NotFinite,
+    #[error("collection {collection:?} cannot be understood: {reason}")]
+    Corrupt { collection: String, reason: String },
+    #[error("the database cannot {doing}: {source}")]
+    Store { doing: String, source: lancedb::Error },
+    #[error("rows cannot be laid out: {0}")]
+    Layout(#[from] arrow_schema::ArrowError),
+    #[error("what was written cannot be brought to the disk: {0}")]
+    Sync(std::io::Error),
+}
+
+/// Size and state of a collection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+pub struct Stats {
+    /// Chunks that a search sees.
+    pub chunks: u64,
+    /// Grows with every change; 0 for a collection that has never held a chunk.
+    pub version: u64,
+}
+
+/// A handle to the database: cheap to clone, usable from many tasks at once. Every read sees what other processes have written.
+#[derive(Clone)]
+pub struct Database {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    connection: Connection,
+    pub identity: Identity,
+    pub schema: SchemaRef,
+    /// Where tables lie, if that is a folder of this machine.
+    pub folder: Option<PathBuf>,
+    tables: Mutex<HashMap<CollectionName, Table>>,
+}
+
+impl Database {
+    /// Opens, or begins, the database at `uri`: a folder, or a URI that LanceDB knows.
+    ///
+    /// # Errors
+    /// The place cannot be used, or one of its collections was made with another identity.
+    pub async fn open(uri: &str, identity: Identity) -> Result<Self, DatabaseError> {
+        let store = |source| DatabaseError::Store { doing: format!("open {uri}"), source };
+        // LanceDB's own default may fill 7 GiB.
+        let session = Session::new(INDEX_CACHE, METADATA_CACHE, Arc::new(ObjectStoreRegistry::default()));
+        let connection = lancedb::connect(uri)
+            .read_consistency_interval(Duration::ZERO)
+            .session(Arc::new(session))
+            .execute()
+            .await
+            .map_err(store)?;
+        let inner = Inner {
+            connection,
+            schema: table_schema(&identity),
+            identity,
+            folder: durable::local_folder(uri),
+            tables: Mutex::default(),
+        };
+        let database = Self { inner: Arc::new(inner) };
+        for collection in database.collections().await? {
+            database.table(&collection).await?;
+        }
+        Ok(database)
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.inner.identity
+    }
+
+    /// Collections that hold, or once held, chunks, in the order of their names.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn collections(&self) -> Result<Vec<CollectionName>, DatabaseError> {
+        let names = self.inner.connection.table_names().execute().await.map_err(|e| store("list its collections", e))?;
+        // A table that no collection name can reach was put there by something else.
+        Ok(names.iter().filter_map(|name| CollectionName::parse("collection", name).ok()).collect())
+    }
+
+    /// Whether `collection` holds, or once held, chunks.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the collection has another identity.
+    pub async fn exists(&self, collection: &CollectionName) -> Result<bool, DatabaseError> {
+        Ok(self.table(collection).await?.is_some())
+    }
+
+    /// # Errors
+    /// The store cannot be read, or the collection has another identity.
+    pub async fn stats(&self, collection: &CollectionName) -> Result<Stats, DatabaseError> {
+        let Some(snapshot) = self.snapshot(collection).await? else {
+            return Ok(Stats::default());
+        };
+        let doing = || format!("count the chunks of {collection}");
+        let chunks = snapshot.count_rows(None).await.map_err(|e| store(doing(), e))? as u64;
+        let version = snapshot.version().await.map_err(|e| store(doing(), e))?;
+        Ok(Stats { chunks, version })
+    }
+
+    /// The collection as it is now, read-only: whatever is written meanwhile, all reads of it agree.
+    pub(super) async fn snapshot(&self, collection: &CollectionName) -> Result<Option<Table>, DatabaseError> {
+        let Some(table) = self.table(collection).await? else {
+            return Ok(None);
+        };
+        if let Ok(snapshot) = table.query_snapshot().await {
+            return Ok(Some(snapshot));
+        }
+        // The table may have been removed by another process since its handle was made.
+        self.tables().remove(collection);
+        let Some(table) = self.table(collection).await? else {
+            return Ok(None);
+        };
+        table.query_snapshot().await.map(Some).map_err(|e| store(format!("read collection {collection}"), e))
+    }
+
+    /// The collection's table, checked against the identity when it is first opened.
+    pub(super) async fn table(&self, collection: &CollectionName) -> Result<Option<Table>, DatabaseError> {
+        if let Some(table) = self.tables().get(collection) {
+            return Ok(Some(table.clone()));
+        }
+        let doing = || format!("open collection {collection}");
+        let table = match self.inner.connection.open_table(collection.as_str()).execute().await {
+            Ok(table) => table,
+            Err(lancedb::Error::TableNotFound { .. }) => return Ok(None),
+            Err(error) => return Err(store(doing(), error)),
+        };
+        let schema = table.schema().await.map_err(|e| store(doing(), e))?;
+        self.inner.identity.check(collection.as_str(), schema.metadata())?;
+        self.tables().insert(collection.clone(), table.clone());
+        Ok(Some(table))
+    }
+
+    pub(super) async fn table_or_new(&self, collection: &CollectionName) -> Result<Table, DatabaseError> {
+        if let Some(table) = self.table(collection).await? {
+            return Ok(table);
+        }
+        let create = self.inner.connection.create_empty_table(collection.as_str(), self.inner.schema.clone());
+        match create.execute().await {
+            Ok(_) | Err(lancedb::Error::TableAlreadyExists { .. }) => {}
+            Err(error) => return Err(store(format!("begin collection {collection}"), error)),
+        }
+        self.table(collection).await?.ok_or_else(|| DatabaseError::Corrupt {
+            collection: collection.to_string(),
+            reason: "its table vanished as soon as it was made".to_owned(),
+        })
+    }
+
+    fn tables(&self) -> std::sync::MutexGuard<'_, HashMap<CollectionName, Table>> {
+        self.inner.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) fn store(doing: impl Into<String>, source: lancedb::Error) -> DatabaseError {
+    DatabaseError::Store { doing: doing.into(), source }
+}

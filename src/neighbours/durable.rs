@@ -1,0 +1,36 @@
+//! LanceDB leaves what it wrote in the page cache, which outlives the process and not the machine; these functions bring it to the disk.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// The folder that `uri` means, unless it means something that is no folder of this machine.
+pub(super) fn local_folder(uri: &str) -> Option<PathBuf> {
+    match uri.split_once("://") {
+        None => Some(PathBuf::from(uri)),
+        Some(("file", path)) => Some(PathBuf::from(path)),
+        Some(_) => None,
+    }
+}
+
+/// Brings all files below `folder` that were written after `since`, and the folders that name them, to the disk.
+pub(super) fn sync_since(folder: &Path, since: SystemTime) -> io::Result<()> {
+    // Clocks of file systems are coarser than the system's.
+    let since = since - Duration::from_secs(2);
+    for entry in walkdir::WalkDir::new(folder).contents_first(true) {
+        let sync = |entry: walkdir::Result<walkdir::DirEntry>| {
+            let entry = entry?;
+            if entry.metadata()?.modified()? >= since { File::open(entry.path())?.sync_all() } else { Ok(()) }
+        };
+        match sync(entry) {
+            // Housekeeping may remove files meanwhile; those needed no longer need no sync.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    match folder.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,19 @@
+//! The retrieval database: a LanceDB table for each collection, whose rows are chunks of documents. A row's key is the embedding of a
+//! chunk, its value that chunk (the neighbour) and the one after it (the continuation), so a search needs no second look-up.
+
+mod database;
+mod durable;
+mod entry;
+mod identity;
+mod maintain;
+mod schema;
+mod search;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use database::{Database, DatabaseError, Stats};
+pub use entry::{Entry, Neighbour, StoredChunk};
+pub use identity::Identity;
+pub use search::Found;

@@ -1,0 +1,127 @@
+use std::time::{Duration, SystemTime};
+
+use arrow_array::{RecordBatch, RecordBatchIterator};
+use lancedb::Table;
+use lancedb::expr::{DfExpr, col, is_in, lit};
+
+use super::database::store;
+use super::schema::{DOCUMENT_ID, KEY, to_batch};
+use super::{Database, DatabaseError, Entry, durable};
+use crate::names::{CollectionName, DocumentId};
+
+/// Attempts at one write where others change the table at the same time.
+const ATTEMPTS: u32 = 5;
+
+impl Database {
+    /// Puts `documents`, each with all of its chunks, in the place of what the collection held under their ids. A reader sees all of the
+    /// old or all of the new, and after the return, whatever happens to the machine, the new.
+    ///
+    /// # Arguments
+    /// * `fresh` - the collection surely holds no chunk of these documents, which spares the search for them.
+    ///
+    /// # Errors
+    /// An embedding has another dimension or a number that is not finite; the store cannot be written.
+    pub async fn replace_documents(
+        &self,
+        collection: &CollectionName,
+        documents: Vec<(DocumentId, Vec<Entry>)>,
+        fresh: bool,
+    ) -> Result<(), DatabaseError> {
+        let (ids, entries): (Vec<DocumentId>, Vec<Vec<Entry>>) = documents.into_iter().unzip();
+        let entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        for entry in &entries {
+            self.check_vector(&entry.embedding)?;
+        }
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let begin = SystemTime::now();
+        let batch = to_batch(&self.inner.schema, self.inner.identity.dimension, &entries)?;
+        let table = self.table_or_new(collection).await?;
+        let doing = |error| store(format!("write to collection {collection}"), error);
+        let mut attempt = 1;
+        loop {
+            // An attempt that failed may have written after all, so only the first may rely on `fresh`.
+            let written = match (fresh && attempt == 1, batch.num_rows()) {
+                (_, 0) => table.delete(&of_documents(&ids)).await.map(drop),
+                (true, _) => table.add(batch.clone()).execute().await.map(drop),
+                (false, _) => replace(&table, &ids, batch.clone()).await,
+            };
+            match written {
+                Ok(()) => break,
+                Err(error) if attempt < ATTEMPTS && is_conflict(&error) => pause(attempt).await,
+                Err(error) => return Err(doing(error)),
+            }
+            attempt += 1;
+        }
+        self.make_durable(collection, begin).await
+    }
+
+    /// Removes all chunks of a document; none may be there. After the return no search sees one.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn delete_document(
+        &self,
+        collection: &CollectionName,
+        document: &DocumentId,
+    ) -> Result<(), DatabaseError> {
+        let Some(table) = self.table(collection).await? else {
+            return Ok(());
+        };
+        let begin = SystemTime::now();
+        let mut attempt = 1;
+        loop {
+            match table.delete(&of_documents(std::slice::from_ref(document))).await {
+                Ok(_) => break,
+                Err(error) if attempt < ATTEMPTS && is_conflict(&error) => pause(attempt).await,
+                Err(error) => return Err(store(format!("delete from collection {collection}"), error)),
+            }
+            attempt += 1;
+        }
+        self.make_durable(collection, begin).await
+    }
+
+    async fn make_durable(&self, collection: &CollectionName, since: SystemTime) -> Result<(), DatabaseError> {
+        let Some(folder) = &self.inner.folder else {
+            return Ok(());
+        };
+        let table = folder.join(format!("{collection}.lance"));
+        let synced = tokio::task::spawn_blocking(move || durable::sync_since(&table, since)).await;
+        synced.unwrap_or_else(|panic| Err(std::io::Error::other(panic))).map_err(DatabaseError::Sync)
+    }
+}
+
+async fn replace(table: &Table, ids: &[DocumentId], batch: RecordBatch) -> lancedb::Result<()> {
+    let schema = batch.schema();
+    let mut merge = table.merge_insert(&[KEY]);
+    merge
+        .when_matched_update_all(None)
+        .when_not_matched_insert_all()
+        .when_not_matched_by_source_delete_expr(with_keys_of(ids));
+    merge.execute(Box::new(RecordBatchIterator::new([Ok(batch)], schema))).await.map(drop)
+}
+
+fn of_documents(ids: &[DocumentId]) -> DfExpr {
+    is_in(col(DOCUMENT_ID), ids.iter().map(|id| lit(id.as_str())).collect())
+}
+
+/// The same rows by the column that a merge reads anyway: `#` comes before `$`, and no document id holds either.
+fn with_keys_of(ids: &[DocumentId]) -> DfExpr {
+    let keys = |id: &DocumentId| col(KEY).gt_eq(lit(format!("{id}#"))).and(col(KEY).lt(lit(format!("{id}$"))));
+    ids.iter().map(keys).reduce(DfExpr::or).unwrap_or_else(|| lit(false))
+}
+
+fn is_conflict(error: &lancedb::Error) -> bool {
+    use lance::Error::{CommitConflict, RetryableCommitConflict, TooMuchWriteContention};
+    matches!(
+        error,
+        lancedb::Error::Lance {
+            source: CommitConflict { .. } | RetryableCommitConflict { .. } | TooMuchWriteContention { .. }
+        }
+    )
+}
+
+async fn pause(attempt: u32) {
+    tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
+}

@@ -1,0 +1,147 @@
+//! One settings type in four layers: defaults < `retro.toml` < `RETRO_*` environment variables < flags.
+//!
+//! clap reads all four, so that a value has one parser and one rule wherever it was written; [`file`] puts the file's values in the place
+//! of the defaults.
+
+mod file;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::RangedU64ValueParser;
+use clap::{Args, ValueEnum};
+
+pub use file::{SettingsError, layer_file};
+
+/// Every setting of the server and the command line.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Settings (flag, environment variable, or key in retro.toml: listen, data_dir, ...)")]
+pub struct Settings {
+    /// Settings file; ./retro.toml is read where there is one
+    #[arg(long, env = "RETRO_CONFIG", value_name = "PATH")]
+    pub config: Option<PathBuf>,
+
+    /// Address to serve on; port 0 takes a free one
+    #[arg(long, env = "RETRO_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: std::net::SocketAddr,
+
+    /// Folder of the embedded stores
+    #[arg(long, env = "RETRO_DATA_DIR", value_name = "PATH", default_value = "data")]
+    pub data_dir: PathBuf,
+
+    /// Folder of the RETRO model
+    #[arg(long, env = "RETRO_MODEL", value_name = "PATH", default_value = "models/retro-10m")]
+    pub model: PathBuf,
+
+    /// Folder of the BERT that embeds texts
+    #[arg(long, env = "RETRO_EMBEDDER", value_name = "PATH", default_value = "runtime/all-MiniLM-L6-v2")]
+    pub embedder: PathBuf,
+
+    /// ONNX Runtime's shared library [default: where `make setup` puts it]
+    #[arg(long, env = "RETRO_ONNXRUNTIME", value_name = "PATH")]
+    pub onnxruntime: Option<PathBuf>,
+
+    /// Where the graphs run: `cpu`, or `auto` for the best that this build has
+    #[arg(long, env = "RETRO_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = Device::parse)]
+    pub device: Device,
+
+    /// Catalogue of documents and tasks [default: sqlite in data_dir]
+    #[arg(long, env = "RETRO_DATABASE_URL", value_name = "URL")]
+    pub database_url: Option<String>,
+
+    /// LanceDB database of the neighbours [default: data_dir/lance]
+    #[arg(long, env = "RETRO_LANCE_URI", value_name = "URI")]
+    pub lance_uri: Option<String>,
+
+    /// Threads of the model and of the embedder; 0: one for each core
+    #[arg(long, env = "RETRO_THREADS", value_name = "N", default_value_t = 0)]
+    pub threads: usize,
+
+    /// Largest request body (64 MiB)
+    #[arg(long, env = "RETRO_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = at_least_one())]
+    pub max_body_bytes: usize,
+
+    /// Largest text of one document (10 MiB)
+    #[arg(long, env = "RETRO_MAX_DOCUMENT_BYTES", value_name = "BYTES", default_value_t = 10 << 20, value_parser = at_least_one())]
+    pub max_document_bytes: usize,
+
+    /// Most documents in one request
+    #[arg(long, env = "RETRO_MAX_DOCUMENTS", value_name = "N", default_value_t = 1000, value_parser = at_least_one())]
+    pub max_documents: usize,
+
+    /// Most completions that wait; more are answered with 429
+    #[arg(long, env = "RETRO_MAX_QUEUE", value_name = "N", default_value_t = 64, value_parser = at_least_one())]
+    pub max_queue: usize,
+
+    /// How long a stopping server waits for the requests it has begun
+    #[arg(long, env = "RETRO_SHUTDOWN_SECONDS", value_name = "SECONDS", default_value_t = 30)]
+    pub shutdown_seconds: u64,
+
+    /// Origins whose web pages may call the server, separated by commas; `*` is any [default: none]
+    #[arg(long, env = "RETRO_CORS_ORIGINS", value_name = "ORIGINS", value_delimiter = ',', value_parser = origin)]
+    pub cors_origins: Vec<String>,
+
+    /// Form of the log on standard error
+    #[arg(long, env = "RETRO_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// error, warn, info, debug, trace, or a tracing filter [default: info for `serve`, warn for the other commands]
+    #[arg(long, env = "RETRO_LOG_LEVEL", value_name = "LEVEL", value_parser = log_level)]
+    pub log_level: Option<String>,
+}
+
+/// Where the graphs run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    Auto,
+    Cpu,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+impl Settings {
+    /// Place of the LanceDB database.
+    pub fn lance_uri(&self) -> String {
+        self.lance_uri.clone().unwrap_or_else(|| self.data_dir.join("lance").to_string_lossy().into_owned())
+    }
+
+    /// Held by the one process that writes to LanceDB.
+    pub fn writer_lock(&self) -> PathBuf {
+        self.data_dir.join("writer.lock")
+    }
+
+    pub fn shutdown_deadline(&self) -> Duration {
+        Duration::from_secs(self.shutdown_seconds)
+    }
+}
+
+impl Device {
+    fn parse(given: &str) -> Result<Self, String> {
+        match given {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Err("this build runs on the CPU only; use `cpu` or `auto`".to_owned()),
+            _ => Err("it is `cpu` or `auto`".to_owned()),
+        }
+    }
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
+fn origin(given: &str) -> Result<String, String> {
+    let good = given == "*"
+        || given.split_once("://").is_some_and(|(scheme, host)| {
+            matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/') && host.bytes().all(|byte| byte.is_ascii_graphic())
+        });
+    if good { Ok(given.to_owned()) } else { Err("an origin is `*` or like `https://example.org`, without a path".to_owned()) }
+}
+
+fn log_level(given: &str) -> Result<String, String> {
+    tracing_subscriber::EnvFilter::try_new(given).map(|_| given.to_owned()).map_err(|e| e.to_string())
+}

@@ -1,0 +1,7 @@
+//! Text as the model sees it: tokens, and chunks of 64 of them. One chunker for ingestion and for generation.
+
+mod chunks;
+mod tokenizer;
+
+pub use chunks::{CHUNK_LENGTH, Chunk, Grid, chunk_document};
+pub use tokenizer::{TokenId, Tokenizer, TokenizerError, Utf8Stream};

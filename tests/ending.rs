@@ -1,0 +1,67 @@
+//! How a server stops.
+
+use serde_json::json;
+
+use crate::support::{Process, Server, eventually, get, post, sse};
+
+fn long() -> serde_json::Value {
+    json!({"prompt": "Once", "max_tokens": 300, "temperature": 1.0, "seed": 3, "stream": true, "retrieval": {"enabled": false}})
+}
+
+#[tokio::test]
+async fn what_has_begun_is_finished_and_new_work_is_refused() {
+    let mut server = Server::start(&["--shutdown-seconds=100"]).await;
+    let mut stream = sse(&server.url, long()).await;
+    stream.next().await.expect("the completion has begun");
+    server.stop();
+    let draining = eventually("the refusal of new work", || async {
+        let answer = get(&server.url, "/readyz").await;
+        (answer.status != 200).then_some(answer)
+    })
+    .await;
+    assert_eq!((draining.status, draining.code()), (503, "shutting_down"));
+    let refused = post(&server.url, "/v1/complete", json!({"prompt": "a"})).await;
+    assert_eq!((refused.status, refused.code()), (503, "shutting_down"));
+    assert!(refused.header("retry-after").parse::<u64>().is_ok());
+    assert_eq!(get(&server.url, "/livez").await.status, 200);
+    let events = stream.all().await;
+    assert_eq!(events.last().unwrap().0, "done");
+    let url = server.url.clone();
+    server.ended().await;
+    assert!(reqwest::get(format!("{url}/livez")).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn what_is_not_done_at_the_deadline_is_cut_with_an_error() {
+    let mut server = Server::start(&["--shutdown-seconds=0"]).await;
+    let mut running = sse(&server.url, long()).await;
+    running.next().await.expect("the completion has begun");
+    let queued = sse(&server.url, long()).await;
+    server.stop();
+    for stream in [running, queued] {
+        let events = stream.all().await;
+        let (name, problem) = events.last().unwrap();
+        assert_eq!((name.as_str(), &problem["code"], &problem["status"]), ("error", &json!("shutting_down"), &json!(503)));
+        assert!(problem["request_id"].is_string());
+    }
+    server.ended().await;
+}
+
+#[tokio::test]
+async fn a_signal_ends_the_process_in_order() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let data = tempfile::tempdir().unwrap();
+        let server = Process::serve(data.path(), &[]);
+        let accepted = post(&server.url, "/v1/documents", json!({"id": "kept", "text": "Kept over the end of the process."})).await;
+        assert_eq!(accepted.status, 202);
+        let mut stream = sse(&server.url, json!({"prompt": "Once", "max_tokens": 60, "stream": true})).await;
+        stream.next().await.expect("the completion has begun");
+        server.signal(signal);
+        assert_eq!(stream.all().await.last().unwrap().0, "done");
+        assert_eq!(server.wait().code(), Some(0));
+
+        let again = Process::serve(data.path(), &[]);
+        let text = get(&again.url, "/v1/documents/kept?text=true").await.ok();
+        assert_eq!(text["text"], "Kept over the end of the process.");
+    }
+}

@@ -1,0 +1,13 @@
+//! Black-box tests with the bundled model and real stores: over HTTP, and on the command line.
+
+mod bad_input;
+mod cli;
+mod complete;
+mod crash;
+mod documents;
+mod ending;
+mod openapi;
+mod samples;
+mod server;
+mod startup;
+mod support;

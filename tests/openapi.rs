@@ -1,0 +1,126 @@
+//! The API's description: it is the file in the repository, it lists what there is, and its examples run.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use crate::support::{Answer, Server, ask, get, root, shared};
+
+fn document() -> Value {
+    serde_json::to_value(retro_server::http::document()).unwrap()
+}
+
+/// Path, method and description of each operation.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let all = paths.iter().flat_map(|(path, item)| {
+        item.as_object().unwrap().iter().map(|(method, operation)| (path.clone(), method.clone(), operation.clone()))
+    });
+    all.collect()
+}
+
+#[tokio::test]
+async fn the_file_in_the_repository_is_what_the_code_says() {
+    let file = std::fs::read_to_string(root().join("openapi/openapi.json")).unwrap();
+    let printed = retro_server::http::document().to_pretty_json().unwrap();
+    assert!(file.trim_end() == printed, "openapi/openapi.json is old: write it anew with `retro openapi > openapi/openapi.json`");
+    assert_eq!(get(shared(), "/openapi.json").await.ok(), document());
+}
+
+#[test]
+fn every_route_is_described() {
+    let listed: BTreeSet<String> = operations(&document()).into_iter().map(|(path, method, _)| format!("{method} {path}")).collect();
+    let expected = [
+        "post /v1/complete",
+        "post /v1/retrieve",
+        "post /v1/documents",
+        "get /v1/documents",
+        "get /v1/documents/{id}",
+        "delete /v1/documents/{id}",
+        "get /v1/tasks/{id}",
+        "get /v1/info",
+        "get /livez",
+        "get /readyz",
+        "get /openapi.json",
+    ];
+    assert_eq!(listed, expected.into_iter().map(str::to_owned).collect());
+}
+
+#[test]
+fn every_operation_has_words_examples_and_errors() {
+    let document = document();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let tags: Vec<_> = document["tags"].as_array().unwrap().iter().map(|tag| tag["name"].clone()).collect();
+    for (path, method, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{name} has no summary");
+        assert!(operation["tags"].as_array().is_some_and(|own| own.len() == 1 && tags.contains(&own[0])), "{name}: {}", operation["tags"]);
+        for (status, response) in operation["responses"].as_object().unwrap() {
+            assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{name} {status}");
+            let Some(content) = response["content"].as_object() else { continue };
+            for (kind, media) in content {
+                let has_example = !media["example"].is_null() || media["examples"].as_object().is_some_and(|examples| !examples.is_empty());
+                assert!(has_example, "{name} {status} {kind} has no example");
+                if status.starts_with(['4', '5']) {
+                    assert_eq!((kind.as_str(), &media["schema"]["$ref"]), ("application/problem+json", &Value::from("#/components/schemas/Problem")));
+                }
+            }
+        }
+        if let Some(body) = operation["requestBody"]["content"].as_object() {
+            assert!(body.values().all(|media| !media["example"].is_null() || media["examples"].is_object()), "{name} has no example of a body");
+            assert!(operation["responses"].as_object().unwrap().keys().any(|status| status == "400"), "{name}");
+        }
+    }
+}
+
+#[test]
+fn no_reference_leads_nowhere() {
+    fn check(value: &Value, document: &Value) {
+        match value {
+            Value::Object(map) => {
+                if let Some(Value::String(reference)) = map.get("$ref") {
+                    let pointer = reference.strip_prefix('#').unwrap();
+                    assert!(document.pointer(pointer).is_some(), "{reference} leads nowhere");
+                }
+                map.values().for_each(|value| check(value, document));
+            }
+            Value::Array(list) => list.iter().for_each(|value| check(value, document)),
+            _ => {}
+        }
+    }
+    let document = document();
+    check(&document, &document);
+}
+
+#[tokio::test]
+async fn the_examples_of_requests_run_as_they_stand() {
+    let server = Server::start(&[]).await;
+    let client = reqwest::Client::new();
+    let mut run = 0;
+    for (path, method, operation) in operations(&document()) {
+        let Some(content) = operation["requestBody"]["content"].as_object() else { continue };
+        assert_eq!(method, "post");
+        for (kind, media) in content {
+            let named = media["examples"].as_object().map(|examples| examples.values().map(|example| example["value"].clone()).collect());
+            for example in named.unwrap_or_else(|| vec![media["example"].clone()]) {
+                let body = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
+                let response = client.post(format!("{}{path}", server.url)).header("content-type", kind).body(body.clone()).send().await.unwrap();
+                assert!(response.status().is_success(), "{path} {body}: {}", response.text().await.unwrap());
+                run += 1;
+            }
+        }
+    }
+    assert!(run >= 9, "{run} examples");
+}
+
+#[tokio::test]
+async fn the_examples_of_paths_are_found_or_not_found() {
+    for (path, method, operation) in operations(&document()) {
+        let Some(parameter) = operation["parameters"].as_array().and_then(|list| list.iter().find(|one| one["in"] == "path")) else { continue };
+        let path = path.replace("{id}", parameter["example"].as_str().unwrap());
+        let request = reqwest::Client::new().request(method.to_uppercase().parse().unwrap(), format!("{}{path}", shared()));
+        let answer: Answer = ask(request).await;
+        let described = operation["responses"].as_object().unwrap().contains_key(&answer.status.to_string());
+        assert!(described, "{method} {path}: {answer:?}");
+    }
+}

@@ -1,0 +1,36 @@
+//! The sample documents, as a user meets them first.
+
+use serde_json::json;
+
+use crate::support::{Process, get, post, retro, samples};
+
+#[tokio::test]
+async fn the_samples_answer_the_question_about_dune() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = samples();
+    let output = retro("ingest", data.path(), &[folder.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    let files = std::fs::read_dir(&folder).unwrap().count();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.starts_with(&format!("{files} documents ready, 0 failed, 0 skipped")), "{said}");
+
+    let output = retro("retrieve", data.path(), &["The Dune film was released in"]);
+    assert!(String::from_utf8(output.stdout).unwrap().contains("dune-2021-film"));
+    let output = retro("complete", data.path(), &["The Dune film was released in", "--max-tokens=8", "--show-neighbours"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(!output.stdout.is_empty());
+    assert!(String::from_utf8(output.stderr).unwrap().contains("dune-2021-film"));
+    let silent = retro("complete", data.path(), &["The Dune film was released in", "--max-tokens=8"]);
+    assert_eq!(silent.stdout, output.stdout, "the same text, without the neighbours");
+    assert!(silent.stderr.is_empty(), "{silent:?}");
+
+    let server = Process::serve(data.path(), &[]);
+    let prompt = json!({"prompt": "The Dune film was released in", "max_tokens": 8});
+    let answer = post(&server.url, "/v1/complete", prompt).await.ok();
+    let neighbours = answer["retrieval"]["chunks"][0]["neighbours"].as_array().unwrap();
+    assert_eq!(neighbours.len(), 2);
+    assert!(neighbours.iter().any(|one| one["document_id"].as_str().unwrap().starts_with("dune-2021-film")), "{neighbours:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end_matches('\n'), answer["choices"][0]["text"].as_str().unwrap().trim_end_matches('\n'));
+    let info = get(&server.url, "/v1/info").await.ok();
+    assert_eq!(info["collections"][0]["documents"]["ready"], files);
+}

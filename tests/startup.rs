@@ -1,0 +1,121 @@
+//! What stops a server from starting says so in one sentence.
+
+use std::path::Path;
+use std::process::Output;
+
+use crate::support::{change_tokenizer, model_copy, retro, retro_in, root, samples};
+
+/// Runs `retro serve`, which must fail, and gives what it said.
+fn refused(data: &Path, arguments: &[&str]) -> String {
+    let mut all = vec!["--listen=127.0.0.1:0"];
+    all.extend(arguments);
+    complaint(&retro("serve", data, &all))
+}
+
+fn complaint(output: &Output) -> String {
+    let said = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(!output.status.success(), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    assert!(!said.contains("panicked") && !said.contains("stack backtrace"), "{said}");
+    said
+}
+
+#[test]
+fn a_model_with_a_missing_or_an_altered_file() {
+    let data = tempfile::tempdir().unwrap();
+    let model = tempfile::tempdir().unwrap();
+    model_copy(model.path());
+    let flag = format!("--model={}", model.path().display());
+
+    let graph = model.path().join("lower.onnx");
+    let whole = std::fs::read(&graph).unwrap();
+    let mut altered = whole.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    std::fs::write(&graph, altered).unwrap();
+    let said = refused(data.path(), &[&flag]);
+    assert!(said.contains("lower.onnx") && said.contains("sha256"), "{said}");
+    std::fs::write(&graph, &whole[..whole.len() / 2]).unwrap();
+    let said = refused(data.path(), &[&flag]);
+    assert!(said.contains("lower.onnx") && said.contains("bytes"), "{said}");
+    std::fs::remove_file(&graph).unwrap();
+    let said = refused(data.path(), &[&flag]);
+    assert!(said.contains("lower.onnx"), "{said}");
+    std::fs::remove_file(model.path().join("retro.json")).unwrap();
+    let said = refused(data.path(), &[&flag]);
+    assert!(said.contains("retro.json") && said.contains(model.path().to_str().unwrap()), "{said}");
+    assert_eq!(said.trim().lines().count(), 1, "{said}");
+}
+
+#[test]
+fn a_database_made_with_another_tokenizer() {
+    let data = tempfile::tempdir().unwrap();
+    let model = tempfile::tempdir().unwrap();
+    model_copy(model.path());
+    change_tokenizer(model.path());
+    let flag = format!("--model={}", model.path().display());
+    let sample = samples().join("tea.md");
+    let output = retro("ingest", data.path(), &[&flag, sample.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    let said = refused(data.path(), &[]);
+    assert!(said.contains("another tokenizer") && said.contains("retro reindex") && said.contains("default"), "{said}");
+    let output = retro("doctor", data.path(), &[]);
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.lines().any(|line| line.starts_with("wrong  database") && line.contains("another tokenizer")), "{said}");
+}
+
+#[test]
+fn an_embedder_or_a_runtime_that_is_not_there() {
+    let data = tempfile::tempdir().unwrap();
+    let said = refused(data.path(), &["--embedder=/nowhere"]);
+    assert!(said.contains("/nowhere") && said.contains("make setup"), "{said}");
+    let said = refused(data.path(), &["--onnxruntime=/nowhere/lib.so"]);
+    assert!(said.contains("/nowhere/lib.so") && said.contains("make setup"), "{said}");
+}
+
+#[test]
+fn settings_that_are_wrong() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = complaint(&retro_in(folder.path(), &["serve", "--device=cuda"], &[]));
+    assert!(said.contains("CPU only"), "{said}");
+    let said = complaint(&retro_in(folder.path(), &["serve"], &[("RETRO_MAX_QUEUE", "none")]));
+    assert!(said.contains("--max-queue"), "{said}");
+    std::fs::write(folder.path().join("retro.toml"), "max_quue = 3\n").unwrap();
+    let said = complaint(&retro_in(folder.path(), &["serve"], &[]));
+    assert!(said.contains("retro.toml") && said.contains("`max_quue`") && said.contains("max_queue"), "{said}");
+    std::fs::write(folder.path().join("retro.toml"), "device = \"cuda\"\n").unwrap();
+    let said = complaint(&retro_in(folder.path(), &["serve"], &[]));
+    assert!(said.contains("`device`") && said.contains("CPU only"), "{said}");
+    let said = complaint(&retro_in(folder.path(), &["serve", "--config=other.toml"], &[]));
+    assert!(said.contains("other.toml"), "{said}");
+}
+
+#[test]
+fn a_port_that_is_in_use() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("--listen={}", taken.local_addr().unwrap());
+    let data = tempfile::tempdir().unwrap();
+    let said = complaint(&retro("serve", data.path(), &[&listen]));
+    assert!(said.contains(&taken.local_addr().unwrap().to_string()), "{said}");
+}
+
+#[test]
+fn the_example_of_settings_names_every_setting_with_its_default() {
+    let example = std::fs::read_to_string(root().join("retro.toml.example")).unwrap();
+    let filled: String = example.lines().map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ")).unwrap_or("")).fold(
+        String::new(),
+        |text, line| text + line + "\n",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("retro.toml"), &filled).unwrap();
+    let help = String::from_utf8(retro_in(folder.path(), &["serve", "--help"], &[]).stdout).unwrap();
+    let settings: Vec<_> = help.lines().filter_map(|line| line.split("[env: RETRO_").nth(1)?.split('=').next()).collect();
+    assert!(settings.len() > 15, "{help}");
+    for setting in settings.iter().filter(|&&setting| setting != "CONFIG") {
+        let key = format!("{} = ", setting.to_lowercase());
+        assert!(filled.lines().any(|line| line.starts_with(&key)), "retro.toml.example does not name {key}");
+    }
+    // What it says is accepted: the first thing that is wrong is the model, which is not in this folder.
+    let said = complaint(&retro_in(folder.path(), &["serve", "--listen=127.0.0.1:0"], &[]));
+    assert!(!said.contains("settings file"), "{said}");
+}

@@ -1,0 +1,131 @@
+use serde_json::{Value, json};
+
+/// An answer, read whole.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: reqwest::header::HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    async fn of(response: reqwest::Response) -> Self {
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
+        let answer = Self { status, headers, body };
+        if status >= 400 {
+            answer.check_problem();
+        }
+        answer
+    }
+
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).unwrap_or_else(|| panic!("no header {name} in {self:?}")).to_str().unwrap()
+    }
+
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_else(|| panic!("no code in {self:?}"))
+    }
+
+    pub fn field(&self) -> &str {
+        self.body["field"].as_str().unwrap_or_else(|| panic!("no field in {self:?}"))
+    }
+
+    pub fn ok(self) -> Value {
+        assert!((200..300).contains(&self.status), "{self:?}");
+        self.body
+    }
+
+    /// Every error has this form, whatever it is about.
+    fn check_problem(&self) {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        assert_eq!(self.body["status"], self.status, "{self:?}");
+        assert_eq!(self.body["request_id"], self.header("x-request-id"), "{self:?}");
+        assert_eq!(self.body["type"], format!("urn:retro-server:error:{}", self.code()));
+        for text in ["title", "detail"] {
+            assert!(self.body[text].as_str().is_some_and(|text| !text.is_empty()), "{self:?}");
+        }
+        for text in ["/root/", "panicked at", "Some(", "Error {"] {
+            assert!(!self.body.to_string().contains(text), "an inside shows: {self:?}");
+        }
+    }
+}
+
+pub async fn ask(request: reqwest::RequestBuilder) -> Answer {
+    Answer::of(request.send().await.unwrap()).await
+}
+
+pub async fn get(url: &str, path: &str) -> Answer {
+    ask(reqwest::Client::new().get(format!("{url}{path}"))).await
+}
+
+pub async fn delete(url: &str, path: &str) -> Answer {
+    ask(reqwest::Client::new().delete(format!("{url}{path}"))).await
+}
+
+pub async fn post(url: &str, path: &str, body: Value) -> Answer {
+    ask(reqwest::Client::new().post(format!("{url}{path}")).json(&body)).await
+}
+
+pub async fn post_raw(url: &str, path: &str, kind: &str, body: impl Into<reqwest::Body>) -> Answer {
+    ask(reqwest::Client::new().post(format!("{url}{path}")).header("content-type", kind).body(body)).await
+}
+
+/// Takes documents in and waits till they are ready.
+pub async fn ingest(url: &str, documents: Value) -> Value {
+    let answer = post(url, "/v1/documents?wait=true", json!({"documents": documents})).await.ok();
+    assert_eq!(answer["task"]["status"], "succeeded", "{answer}");
+    answer
+}
+
+/// A task at its end.
+pub async fn task(url: &str, id: &str) -> Value {
+    super::eventually("the end of a task", || async {
+        let task = get(url, &format!("/v1/tasks/{id}")).await.ok();
+        let ended = matches!(task["status"].as_str(), Some("succeeded" | "failed" | "canceled"));
+        ended.then_some(task)
+    })
+    .await
+}
+
+/// Server-sent events as they come.
+pub struct Events {
+    response: reqwest::Response,
+    text: String,
+}
+
+/// Begins a stream, which must be answered with 200.
+pub async fn sse(url: &str, body: Value) -> Events {
+    let response = reqwest::Client::new().post(format!("{url}/v1/complete")).json(&body).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "text/event-stream");
+    assert_eq!(response.headers()["x-accel-buffering"], "no");
+    Events { response, text: String::new() }
+}
+
+impl Events {
+    /// Name and data of the next event; none at the end.
+    pub async fn next(&mut self) -> Option<(String, Value)> {
+        loop {
+            if let Some((event, rest)) = self.text.split_once("\n\n") {
+                let (event, rest) = (event.to_owned(), rest.to_owned());
+                self.text = rest;
+                let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+                match (line("event:"), line("data:")) {
+                    (Some(name), Some(data)) => return Some((name.to_owned(), serde_json::from_str(data).unwrap())),
+                    _ => continue,
+                }
+            }
+            self.text.push_str(std::str::from_utf8(&self.response.chunk().await.ok().flatten()?).unwrap());
+        }
+    }
+
+    pub async fn all(mut self) -> Vec<(String, Value)> {
+        let mut all = Vec::new();
+        while let Some(event) = self.next().await {
+            all.push(event);
+        }
+        all
+    }
+}

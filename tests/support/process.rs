@@ -1,0 +1,96 @@
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+
+use sha2::{Digest, Sha256};
+
+/// A `retro serve` process.
+pub struct Process {
+    child: Child,
+    pub url: String,
+    /// The lines of its standard output so far.
+    pub greeting: String,
+}
+
+impl Process {
+    /// Starts it on a free port and waits till it says where it listens, which it says when it is ready.
+    pub fn serve(data_dir: &Path, more: &[&str]) -> Self {
+        let mut child = command("serve", data_dir)
+            .arg("--listen=127.0.0.1:0")
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut greeting = String::new();
+        out.read_line(&mut greeting).unwrap();
+        let Some(url) = greeting.trim().strip_prefix("retro-server listening on ").map(str::to_owned) else {
+            let mut error = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
+            panic!("the server did not start: {greeting}{error}");
+        };
+        // Both pipes are read to their ends, or a full one would stop the server.
+        let mut error = child.stderr.take().unwrap();
+        std::thread::spawn(move || std::io::copy(&mut error, &mut std::io::sink()));
+        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+        Self { child, url, greeting }
+    }
+
+    pub fn signal(&self, signal: i32) {
+        let id = i32::try_from(self.child.id()).unwrap();
+        // SAFETY: a plain system call; the child has not been waited for, so the id is still its own.
+        assert_eq!(unsafe { libc::kill(id, signal) }, 0);
+    }
+
+    pub fn wait(mut self) -> ExitStatus {
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // A test that fails should leave no server behind.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a subcommand of `retro` on `data_dir` to its end.
+pub fn retro(subcommand: &str, data_dir: &Path, arguments: &[&str]) -> Output {
+    command(subcommand, data_dir).args(arguments).output().unwrap()
+}
+
+/// Runs `retro` with only these arguments and variables, in `folder`.
+pub fn retro_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_retro"));
+    command.args(arguments).current_dir(folder).stdin(Stdio::null());
+    command.envs(variables.iter().copied()).output().unwrap()
+}
+
+fn command(subcommand: &str, data_dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_retro"));
+    command.arg(subcommand).args(super::flags(data_dir)).stdin(Stdio::null());
+    command
+}
+
+/// A folder like the bundled model's, whose files may be changed one by one.
+pub fn model_copy(folder: &Path) {
+    for entry in std::fs::read_dir(super::root().join("models/retro-10m")).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Gives a copy of the model another tokenizer of the same meaning: its file ends in a line break more.
+pub fn change_tokenizer(folder: &Path) {
+    let path = folder.join("tokenizer.json");
+    let mut tokenizer = std::fs::read(&path).unwrap();
+    tokenizer.push(b'\n');
+    std::fs::write(&path, &tokenizer).unwrap();
+    let path = folder.join("retro.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let sha256: String = Sha256::digest(&tokenizer).iter().map(|byte| format!("{byte:02x}")).collect();
+    manifest["files"]["tokenizer.json"] = serde_json::json!({"sha256": sha256, "bytes": tokenizer.len()});
+    std::fs::write(&path, manifest.to_string()).unwrap();
+}
