@@ -3,7 +3,7 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 RETRO := $(TARGET)/release/retro
 # The Python for training and parity: one with the packages of training/requirements.txt.
-TRAIN_PYTHON ?= $(firstword $(wildcard $(HOME)/.cache/retro-server/train-venv/bin/python) python3)
+TRAIN_PYTHON ?= $(firstword $(wildcard .venv/bin/python $(HOME)/.cache/retro-server/train-venv/bin/python) python3)
 PARITY_CASES ?= training/work/parity.safetensors
 
 .DEFAULT_GOAL := help

@@ -191,6 +191,5 @@ pub(super) fn collection_name(row: &SqliteRow, column: &'static str) -> Result<C
 }
 
 fn json_object(row: &SqliteRow, column: &'static str) -> Result<Map<String, Value>, CatalogueError> {
-    serde_json::from_str(row.try_get(column)?)
-        .map_err(|e| CatalogueError::Corrupt { what: column, reason: e.to_string() })
+    serde_json::from_str(row.try_get(column)?).map_err(|e| CatalogueError::Corrupt { what: column, reason: e.to_string() })
 }

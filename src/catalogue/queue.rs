@@ -180,10 +180,7 @@ impl Catalogue {
     }
 }
 
-async fn is_current(
-    transaction: &mut Transaction<'static, Sqlite>,
-    document: &QueuedDocument,
-) -> Result<bool, CatalogueError> {
+async fn is_current(transaction: &mut Transaction<'static, Sqlite>, document: &QueuedDocument) -> Result<bool, CatalogueError> {
     Ok(sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM outbox JOIN documents ON documents.id = outbox.document_id \
          WHERE seq = ? AND status = 'pending')",

@@ -3,13 +3,16 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::migrate::MigrateError;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, Sqlite, Transaction};
 
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts to open a catalogue that another process is just beginning.
+const OPEN_ATTEMPTS: u32 = 20;
+const OPEN_RETRY: Duration = Duration::from_millis(100);
+const SQLITE_BUSY: u32 = 5;
 /// Reads at the same time.
 const READERS: u32 = 4;
 
@@ -63,11 +66,15 @@ impl Catalogue {
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
-        let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await;
-        let writer = writer.map_err(|e| failed(e.to_string()))?;
-        migrate(&writer).await.map_err(|e| failed(e.to_string()))?;
-        let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options).await;
-        Ok(Self { writer, readers: readers.map_err(|e| failed(e.to_string()))? })
+        let mut attempt = 1;
+        loop {
+            match connect(&options).await {
+                Ok((writer, readers)) => return Ok(Self { writer, readers }),
+                Err(error) if attempt < OPEN_ATTEMPTS && may_pass(&error) => tokio::time::sleep(OPEN_RETRY).await,
+                Err(error) => return Err(failed(error.to_string())),
+            }
+            attempt += 1;
+        }
     }
 
     /// Whether the catalogue answers.
@@ -95,20 +102,24 @@ impl Catalogue {
     }
 }
 
-/// Two processes that begin the same catalogue may both find it empty; the slower one then finds it done.
-async fn migrate(pool: &SqlitePool) -> Result<(), sqlx::migrate::MigrateError> {
-    let migrations = sqlx::migrate!();
-    let mut attempts = 0;
-    loop {
-        match migrations.run(pool).await {
-            Err(sqlx::migrate::MigrateError::Execute(_) | sqlx::migrate::MigrateError::ExecuteMigration(..))
-                if attempts < 5 =>
-            {
-                attempts += 1;
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            other => return other,
+async fn connect(options: &SqliteConnectOptions) -> Result<(SqlitePool, SqlitePool), MigrateError> {
+    let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
+    sqlx::migrate!().run(&writer).await?;
+    let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.clone()).await?;
+    Ok((writer, readers))
+}
+
+/// Whether the error may come from another process that begins the same catalogue just now: SQLite does not wait while the journal's kind
+/// is changed, and a migration that the other has done meanwhile cannot be done again.
+fn may_pass(error: &MigrateError) -> bool {
+    match error {
+        MigrateError::ExecuteMigration(..) => true,
+        MigrateError::Execute(sqlx::Error::Database(error)) => {
+            // The low byte of an extended code is the code.
+            let code = error.code().and_then(|code| code.parse::<u32>().ok());
+            code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
         }
+        _ => false,
     }
 }
 
@@ -137,8 +148,7 @@ where
     T::Err: std::fmt::Display,
 {
     let text: Option<String> = row.try_get(column)?;
-    text.map(|text| text.parse().map_err(|e: T::Err| CatalogueError::Corrupt { what: column, reason: e.to_string() }))
-        .transpose()
+    text.map(|text| text.parse().map_err(|e: T::Err| CatalogueError::Corrupt { what: column, reason: e.to_string() })).transpose()
 }
 
 pub(super) fn count(row: &SqliteRow, column: &'static str) -> Result<u64, CatalogueError> {

@@ -59,10 +59,7 @@ impl Catalogue {
             .bind(&created_at)
             .execute(&mut *transaction)
             .await?;
-            sqlx::query("DELETE FROM outbox WHERE document_id = ?")
-                .bind(document.id.as_str())
-                .execute(&mut *transaction)
-                .await?;
+            sqlx::query("DELETE FROM outbox WHERE document_id = ?").bind(document.id.as_str()).execute(&mut *transaction).await?;
             sqlx::query("INSERT INTO outbox (document_id, text) VALUES (?, ?)")
                 .bind(document.id.as_str())
                 .bind(&document.text)

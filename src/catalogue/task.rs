@@ -107,14 +107,12 @@ impl Catalogue {
     pub async fn tasks(&self, limit: u32, cursor: Option<&Cursor>) -> Result<Page<Task>, CatalogueError> {
         // Above every time: the digits of a year end before `~`.
         let (created_at, id) = cursor.map_or(("~", "~"), |cursor| (&cursor.created_at, &cursor.id));
-        let rows = sqlx::query(
-            "SELECT * FROM tasks WHERE (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?",
-        )
-        .bind(created_at)
-        .bind(id)
-        .bind(i64::from(limit) + 1)
-        .fetch_all(self.reader())
-        .await?;
+        let rows = sqlx::query("SELECT * FROM tasks WHERE (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?")
+            .bind(created_at)
+            .bind(id)
+            .bind(i64::from(limit) + 1)
+            .fetch_all(self.reader())
+            .await?;
         let tasks = rows.iter().map(task).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(tasks, limit, |last| Cursor::new(last.created_at, &last.id.to_string())))
     }
@@ -124,11 +122,7 @@ pub(super) fn task(row: &SqliteRow) -> Result<Task, CatalogueError> {
     Ok(Task {
         id: parsed(row, "id")?,
         status: parsed(row, "status")?,
-        documents: TaskDocuments {
-            total: count(row, "total")?,
-            ready: count(row, "ready")?,
-            failed: count(row, "failed")?,
-        },
+        documents: TaskDocuments { total: count(row, "total")?, ready: count(row, "ready")?, failed: count(row, "failed")? },
         error: row.try_get("error")?,
         created_at: parsed(row, "created_at")?,
         started_at: parsed_option(row, "started_at")?,

@@ -175,6 +175,7 @@ async fn a_list_is_read_page_by_page_while_it_changes() {
     let mut cursor = None;
     loop {
         let page = catalogue.documents(None, 2, cursor.as_ref()).await.unwrap();
+        assert!(page.data.len() <= 2);
         seen.extend(page.data.iter().map(|document| document.id.as_str().to_owned()));
         catalogue.begin_removal(&id("e")).await.unwrap();
         match page.next_cursor {
@@ -198,13 +199,15 @@ async fn a_list_is_read_page_by_page_while_it_changes() {
 }
 
 #[tokio::test]
-async fn two_processes_may_begin_the_same_catalogue() {
-    let folder = tempfile::tempdir().unwrap();
-    let (a, b) = tokio::join!(Catalogue::open(folder.path(), None), Catalogue::open(folder.path(), None));
-    let (a, b) = (a.unwrap(), b.unwrap());
-    let submitted = a.submit(&[record("a", "one")]).await.unwrap();
-    assert_eq!(b.task(submitted.id).await.unwrap(), Some(submitted));
-    b.ping().await.unwrap();
+async fn several_processes_may_begin_the_same_catalogue() {
+    for _ in 0..5 {
+        let folder = tempfile::tempdir().unwrap();
+        let opened = (0..4).map(|_| Catalogue::open(folder.path(), None));
+        let catalogues = futures::future::try_join_all(opened).await.unwrap();
+        let submitted = catalogues[0].submit(&[record("a", "one")]).await.unwrap();
+        assert_eq!(catalogues[3].task(submitted.id).await.unwrap(), Some(submitted));
+        catalogues[1].ping().await.unwrap();
+    }
 }
 
 #[tokio::test]

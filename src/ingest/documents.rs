@@ -6,10 +6,10 @@ use serde::Serialize;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::IngestError;
 use super::embed::Embed;
 use super::input::NewDocument;
 use super::locks::ChangeLock;
-use super::IngestError;
 use crate::catalogue::{Catalogue, Cursor, Document, DocumentStatus, Page, Task};
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Database, StoredChunk};

@@ -78,10 +78,7 @@ impl NewDocument {
         let metadata = input.metadata.unwrap_or_default();
         let size = serde_json::to_string(&metadata).map_or(usize::MAX, |json| json.len());
         if size > MAX_METADATA {
-            return Err(Invalid::too_large(
-                field("metadata"),
-                format!("may have {MAX_METADATA} bytes as JSON, has {size}"),
-            ));
+            return Err(Invalid::too_large(field("metadata"), format!("may have {MAX_METADATA} bytes as JSON, has {size}")));
         }
         let sha256 = hex(&Sha256::digest(input.text.as_bytes()));
         Ok(Self(NewRecord { id, collection, title, source, metadata, text: input.text, sha256 }))

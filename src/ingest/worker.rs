@@ -32,13 +32,16 @@ struct Housekeeping {
     last: Instant,
 }
 
+/// Documents that one commit puts into one collection.
+type Group<'a> = (&'a CollectionName, Vec<(DocumentId, Vec<Entry>)>);
+
 impl Ingest {
     /// Takes documents in as they are submitted, by this process or another, until `stop`; then completes the write at hand and returns.
     /// Of all processes that run this on the same stores, one works at a time; when it ends, however it ends, another goes on.
     ///
     /// A document that cannot be chunked or embedded fails. One that the retrieval database does not take fails after some attempts.
-    /// The chunks of an earlier revision that was ready stay in either case, and so does the text, for a later submission to be compared
-    /// with. Errors of the catalogue fail no document: the worker tries again until it can.
+    /// Chunks of an earlier revision that was ready are found as before in either case, and the text that failed can still be read.
+    /// Errors of the catalogue fail no document: the worker tries again until it can.
     ///
     /// # Errors
     /// The lock file cannot be used.
@@ -113,10 +116,8 @@ impl Ingest {
                 let failed = |batch: &Prepared| {
                     batch.entries.as_ref().err().cloned().unwrap_or_else(|| format!("its chunks cannot be written: {error}"))
                 };
-                let outcomes: Vec<_> = prepared
-                    .iter()
-                    .map(|batch| (&*batch.document, Outcome::Failed { reason: failed(batch) }))
-                    .collect();
+                let outcomes: Vec<_> =
+                    prepared.iter().map(|batch| (&*batch.document, Outcome::Failed { reason: failed(batch) })).collect();
                 return Ok(self.inner.catalogue.finish(&outcomes).await?);
             }
             tokio::select! {
@@ -139,7 +140,7 @@ impl Ingest {
         }
         let documents: Vec<_> = writable.values().map(|(document, _)| *document).collect();
         let tickets = self.inner.catalogue.begin_write(&documents).await?;
-        let mut groups: BTreeMap<(&str, bool), (&CollectionName, Vec<(DocumentId, Vec<Entry>)>)> = BTreeMap::new();
+        let mut groups: BTreeMap<(&str, bool), Group<'_>> = BTreeMap::new();
         for ticket in &tickets {
             let (document, entries) = writable[&ticket.seq];
             let group = groups.entry((document.collection.as_str(), ticket.fresh));

@@ -76,9 +76,7 @@ pub(super) fn to_batch(schema: &SchemaRef, dimension: usize, entries: &[Entry]) 
 }
 
 fn token_lists<'a>(lists: impl Iterator<Item = &'a Vec<TokenId>>) -> Arc<ListArray> {
-    Arc::new(ListArray::from_iter_primitive::<UInt32Type, _, _>(
-        lists.map(|tokens| Some(tokens.iter().copied().map(Some))),
-    ))
+    Arc::new(ListArray::from_iter_primitive::<UInt32Type, _, _>(lists.map(|tokens| Some(tokens.iter().copied().map(Some)))))
 }
 
 /// Typed access to the columns of one batch that a query gave.

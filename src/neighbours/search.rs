@@ -128,12 +128,8 @@ async fn nearest(
     for other in others {
         query = query.add_query_vector(other.as_slice()).map_err(doing)?;
     }
-    let query = query
-        .column(EMBEDDING)
-        .distance_type(DistanceType::L2)
-        .bypass_vector_index()
-        .limit(limit)
-        .select(Select::columns(&[
+    let query =
+        query.column(EMBEDDING).distance_type(DistanceType::L2).bypass_vector_index().limit(limit).select(Select::columns(&[
             DOCUMENT_ID,
             CHUNK_INDEX,
             NEIGHBOUR,

@@ -61,11 +61,7 @@ impl Database {
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn delete_document(
-        &self,
-        collection: &CollectionName,
-        document: &DocumentId,
-    ) -> Result<(), DatabaseError> {
+    pub async fn delete_document(&self, collection: &CollectionName, document: &DocumentId) -> Result<(), DatabaseError> {
         let Some(table) = self.table(collection).await? else {
             return Ok(());
         };
@@ -95,10 +91,7 @@ impl Database {
 async fn replace(table: &Table, ids: &[DocumentId], batch: RecordBatch) -> lancedb::Result<()> {
     let schema = batch.schema();
     let mut merge = table.merge_insert(&[KEY]);
-    merge
-        .when_matched_update_all(None)
-        .when_not_matched_insert_all()
-        .when_not_matched_by_source_delete_expr(with_keys_of(ids));
+    merge.when_matched_update_all(None).when_not_matched_insert_all().when_not_matched_by_source_delete_expr(with_keys_of(ids));
     merge.execute(Box::new(RecordBatchIterator::new([Ok(batch)], schema))).await.map(drop)
 }
 
@@ -116,9 +109,7 @@ fn is_conflict(error: &lancedb::Error) -> bool {
     use lance::Error::{CommitConflict, RetryableCommitConflict, TooMuchWriteContention};
     matches!(
         error,
-        lancedb::Error::Lance {
-            source: CommitConflict { .. } | RetryableCommitConflict { .. } | TooMuchWriteContention { .. }
-        }
+        lancedb::Error::Lance { source: CommitConflict { .. } | RetryableCommitConflict { .. } | TooMuchWriteContention { .. } }
     )
 }
 

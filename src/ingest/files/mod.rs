@@ -174,7 +174,9 @@ impl Iterator for Documents {
             match source.kind {
                 Kind::Text => return Some(self.text(&source).and_then(|input| self.unique(input, &source.path, None))),
                 Kind::Lines => match File::open(&source.path) {
-                    Ok(file) => self.lines = Some(OpenLines { source, lines: BufReader::new(file).lines(), line: 0, broken: false }),
+                    Ok(file) => {
+                        self.lines = Some(OpenLines { source, lines: BufReader::new(file).lines(), line: 0, broken: false })
+                    }
                     Err(error) => return Some(Err(Skipped { path: source.path, line: None, reason: error.to_string() })),
                 },
             }

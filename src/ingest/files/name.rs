@@ -30,7 +30,13 @@ fn id_from(relative: &Path, end: &str) -> String {
     }
     for c in path.chars() {
         same &= c == '/' || allowed(c);
-        id.push(if c == '/' { ':' } else if allowed(c) { c } else { '_' });
+        id.push(if c == '/' {
+            ':'
+        } else if allowed(c) {
+            c
+        } else {
+            '_'
+        });
     }
     if same && id.len() + end.len() <= MAX_DOCUMENT_ID {
         return id + end;

@@ -7,7 +7,8 @@ fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
 }
 
 fn read(paths: &[PathBuf]) -> (Vec<DocumentInput>, Vec<Skipped>) {
-    let (good, bad): (Vec<_>, Vec<_>) = Documents::find(paths, IngestLimits { max_document_bytes: 1000 }).partition(Result::is_ok);
+    let (good, bad): (Vec<_>, Vec<_>) =
+        Documents::find(paths, IngestLimits { max_document_bytes: 1000 }).partition(Result::is_ok);
     (good.into_iter().map(Result::unwrap).collect(), bad.into_iter().map(Result::unwrap_err).collect())
 }
 
@@ -65,9 +66,16 @@ fn what_is_no_document_is_named_with_its_reason() {
 fn lines_are_documents_and_a_bad_one_spoils_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
-    let lines = "\u{feff}{\"text\": \"one\", \"id\": \"x\", \"title\": \"T\", \"metadata\": {\"year\": 2021}}\n\
-                 {\"text\": 5}\n\n{\"text\": \"two\"}\r\n{\"text\": \"three\", \"colour\": \"red\"}\n{\"text\": \"four\", \"id\": \"x\"}\n{\"text\": \"five\"}";
-    write(root, "d/some.jsonl", lines);
+    let lines = [
+        "\u{feff}{\"text\": \"one\", \"id\": \"x\", \"title\": \"T\", \"metadata\": {\"year\": 2021}}",
+        r#"{"text": 5}"#,
+        "",
+        "{\"text\": \"two\"}\r",
+        r#"{"text": "three", "colour": "red"}"#,
+        r#"{"text": "four", "id": "x"}"#,
+        r#"{"text": "five"}"#,
+    ];
+    write(root, "d/some.jsonl", lines.join("\n"));
     let (documents, skipped) = read(&[root.to_owned()]);
     assert_eq!(ids(&documents), ["x", "d:some.jsonl:4", "d:some.jsonl:7"]);
     assert_eq!(documents[0].metadata.as_ref().unwrap()["year"], 2021);
@@ -81,7 +89,8 @@ fn lines_are_documents_and_a_bad_one_spoils_no_other() {
 fn every_path_has_an_id_that_is_allowed_and_its_own() {
     let long = "x".repeat(200);
     let paths = ["a/b.md", "a:b.md", "a_b.md", ".hidden.txt", "é.txt", "è.txt", &long, &format!("{long}y")];
-    let found: Vec<_> = paths.iter().flat_map(|path| [name::document_id(Path::new(path)), name::line_id(Path::new(path), 1_000_000)]).collect();
+    let found: Vec<_> =
+        paths.iter().flat_map(|path| [name::document_id(Path::new(path)), name::line_id(Path::new(path), 1_000_000)]).collect();
     for id in &found {
         crate::names::DocumentId::parse("id", id).unwrap();
     }

@@ -22,10 +22,9 @@ fn what_breaks_a_rule_is_named() {
         let error = refused(input);
         assert_eq!((error.field, error.kind), (format!("documents[2].{field}"), InvalidKind::Value));
     }
-    for (input, field) in [
-        (json!({"text": "é".repeat(51)}), "text"),
-        (json!({"text": "a", "metadata": {"x": "y".repeat(17_000)}}), "metadata"),
-    ] {
+    for (input, field) in
+        [(json!({"text": "é".repeat(51)}), "text"), (json!({"text": "a", "metadata": {"x": "y".repeat(17_000)}}), "metadata")]
+    {
         let error = refused(input);
         assert_eq!((error.field, error.kind), (format!("documents[2].{field}"), InvalidKind::TooLarge));
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::catalogue::{DocumentStatus, TaskDocuments, TaskStatus};
+use crate::catalogue::{DocumentStatus, Outcome, TaskDocuments, TaskStatus};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn submitted_documents_become_searchable_and_give_their_text_back() {
@@ -85,14 +85,38 @@ async fn a_pending_document_can_be_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn after_a_deletion_no_search_sees_a_chunk_even_if_it_was_just_being_written() {
+async fn a_deletion_waits_for_the_write_at_hand_and_leaves_no_chunk_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let writer = Process::start(folder.path(), FakeEmbedder::default()).await;
+    let other = Process::start(folder.path(), FakeEmbedder::default()).await;
+    for process in [&writer, &other] {
+        writer.submit(vec![input("a", "one")]).await;
+        let guard = writer.ingest.inner.changes.hold().await.unwrap();
+        let queued = writer.catalogue.take_queued(10, 1000).await.unwrap();
+        writer.catalogue.begin_write(&[&queued[0]]).await.unwrap();
+        let ingest = process.ingest.clone();
+        let deletion = tokio::spawn(async move { ingest.delete(&id("a")).await });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!deletion.is_finished());
+        let prepared = writer.ingest.prepare(queued, &CancellationToken::new()).await.unwrap().remove(0);
+        let documents = vec![(id("a"), prepared.entries.unwrap())];
+        writer.database.replace_documents(&CollectionName::default(), documents, true).await.unwrap();
+        writer.catalogue.finish(&[(&prepared.document, Outcome::Ready { chunks: 1, tokens: 1 })]).await.unwrap();
+        drop(guard);
+        assert!(deletion.await.unwrap().unwrap());
+        writer.assert_whole(&[]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_deletion_no_search_sees_a_chunk_whatever_the_worker_was_doing() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), FakeEmbedder::default()).await;
     let (stop, worker) = process.worker();
     let text = long_text("x");
     for round in 0..25 {
         let submission = process.submit(vec![input("a", &text)]).await;
-        tokio::time::sleep(Duration::from_millis(round * 6)).await;
+        tokio::time::sleep(Duration::from_millis(round * 4)).await;
         assert!(process.ingest.delete(&id("a")).await.unwrap());
         let found = process.database.search(&CollectionName::default(), vec![vector("any")], 16, None).await.unwrap();
         assert!(found.neighbours[0].is_empty(), "round {round}");
@@ -107,7 +131,8 @@ async fn after_a_deletion_no_search_sees_a_chunk_even_if_it_was_just_being_writt
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newest_of_many_submissions_wins_and_all_tasks_end() {
     let folder = tempfile::tempdir().unwrap();
-    let process = Process::start(folder.path(), FakeEmbedder { delay: Duration::from_millis(5), ..FakeEmbedder::default() }).await;
+    let process =
+        Process::start(folder.path(), FakeEmbedder { delay: Duration::from_millis(5), ..FakeEmbedder::default() }).await;
     let (stop, worker) = process.worker();
     let mut submissions = Vec::new();
     for round in 0..20 {
