@@ -40,8 +40,18 @@ async fn completions_that_break_a_rule() {
         (json!({"prompt": "a", "retrieval": {"max_distance": 9}}), 422, "invalid_value", Some("retrieval.max_distance")),
         (json!({"prompt": "a", "retrieval": {"alignment": "middle"}}), 422, "invalid_value", Some("retrieval.alignment")),
         (json!({"prompt": "a", "retrieval": {"collection": "../x"}}), 422, "invalid_value", Some("retrieval.collection")),
-        (json!({"prompt": "a", "retrieval": {"collection": "nowhere"}}), 404, "collection_not_found", Some("retrieval.collection")),
-        (json!({"prompt": "a", "retrieval": {"provided": [{"neighbour": ""}]}}), 422, "invalid_value", Some("retrieval.provided[0].neighbour")),
+        (
+            json!({"prompt": "a", "retrieval": {"collection": "nowhere"}}),
+            404,
+            "collection_not_found",
+            Some("retrieval.collection"),
+        ),
+        (
+            json!({"prompt": "a", "retrieval": {"provided": [{"neighbour": ""}]}}),
+            422,
+            "invalid_value",
+            Some("retrieval.provided[0].neighbour"),
+        ),
         (json!(["a"]), 422, "invalid_type", None),
         (json!("a"), 422, "invalid_type", None),
     ] {
@@ -51,7 +61,8 @@ async fn completions_that_break_a_rule() {
 
 #[tokio::test]
 async fn a_stream_is_refused_before_it_begins() {
-    refused(post(shared(), "/v1/complete", json!({"prompt": "", "stream": true})).await, 422, "invalid_value", Some("prompt")).await;
+    refused(post(shared(), "/v1/complete", json!({"prompt": "", "stream": true})).await, 422, "invalid_value", Some("prompt"))
+        .await;
     let nowhere = json!({"prompt": "a", "stream": true, "retrieval": {"collection": "nowhere"}});
     refused(post(shared(), "/v1/complete", nowhere).await, 404, "collection_not_found", Some("retrieval.collection")).await;
 }
@@ -64,12 +75,20 @@ async fn bodies_that_are_no_json() {
         refused(answer, 400, "invalid_json", None).await;
         refused(post_raw(shared(), path, "application/json", "").await, 400, "invalid_json", None).await;
         refused(post_raw(shared(), path, "application/json", "{} {}").await, 400, "invalid_json", None).await;
-        refused(post_raw(shared(), path, "application/json", b"{\"prompt\": \"\xff\xfe\"}".to_vec()).await, 400, "invalid_utf8", None).await;
+        refused(
+            post_raw(shared(), path, "application/json", b"{\"prompt\": \"\xff\xfe\"}".to_vec()).await,
+            400,
+            "invalid_utf8",
+            None,
+        )
+        .await;
         refused(post_raw(shared(), path, "application/json", "[".repeat(100_000)).await, 400, "invalid_json", None).await;
         refused(post_raw(shared(), path, "text/plain", "{}").await, 415, "unsupported_media_type", None).await;
-        refused(post_raw(shared(), path, "application/x-www-form-urlencoded", "a=b").await, 415, "unsupported_media_type", None).await;
+        refused(post_raw(shared(), path, "application/x-www-form-urlencoded", "a=b").await, 415, "unsupported_media_type", None)
+            .await;
     }
-    let charset = post_raw(shared(), "/v1/complete", "application/json; charset=utf-8", "{\"prompt\": \"a\", \"max_tokens\": 1}").await;
+    let charset =
+        post_raw(shared(), "/v1/complete", "application/json; charset=utf-8", "{\"prompt\": \"a\", \"max_tokens\": 1}").await;
     assert_eq!(charset.status, 200);
 }
 
@@ -117,14 +136,20 @@ async fn documents_that_break_a_rule() {
         (json!({"documents": [{"text": "a"}], "text": "b"}), 422, "unknown_field", "text"),
         (json!({"documents": [{"text": "a"}, {"text": ""}]}), 422, "invalid_value", "documents[1].text"),
         (json!({"documents": [{"text": "a"}, {"txt": "b"}]}), 422, "unknown_field", "documents[1].txt"),
-        (json!({"documents": [{"id": "bad-twin", "text": "a"}, {"id": "bad-twin", "text": "b"}]}), 422, "invalid_value", "documents[1].id"),
+        (
+            json!({"documents": [{"id": "bad-twin", "text": "a"}, {"id": "bad-twin", "text": "b"}]}),
+            422,
+            "invalid_value",
+            "documents[1].id",
+        ),
     ] {
         refused(post(shared(), "/v1/documents", body).await, status, code, Some(field)).await;
     }
     assert_eq!(get(shared(), "/v1/documents/bad-twin").await.status, 404, "nothing of a refused request is stored");
     let binary: Vec<u8> = (0..=255).cycle().take(4096).collect();
     refused(post_raw(shared(), "/v1/documents", "application/json", binary.clone()).await, 400, "invalid_utf8", None).await;
-    refused(post_raw(shared(), "/v1/documents", "application/octet-stream", binary).await, 415, "unsupported_media_type", None).await;
+    refused(post_raw(shared(), "/v1/documents", "application/octet-stream", binary).await, 415, "unsupported_media_type", None)
+        .await;
 }
 
 #[tokio::test]
@@ -151,7 +176,8 @@ async fn a_broken_line_of_ndjson_is_named_and_nothing_is_stored() {
     let answer = post_raw(shared(), "/v1/documents", "application/x-ndjson", bytes).await;
     assert_eq!(answer.body["line"], 2, "{answer:?}");
     refused(answer, 400, "invalid_utf8", None).await;
-    refused(post_raw(shared(), "/v1/documents", "application/x-ndjson", "\n\n").await, 422, "invalid_value", Some("documents")).await;
+    refused(post_raw(shared(), "/v1/documents", "application/x-ndjson", "\n\n").await, 422, "invalid_value", Some("documents"))
+        .await;
     for id in ["ndjson-good", "ndjson-other", "ndjson-x"] {
         refused(get(shared(), &format!("/v1/documents/{id}")).await, 404, "document_not_found", Some("id")).await;
     }

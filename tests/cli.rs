@@ -72,7 +72,10 @@ async fn files_are_taken_in_while_a_server_runs() {
     let write = |name: &str, text: &[u8]| std::fs::write(files.path().join(name), text).unwrap();
     write("lighthouse.md", b"# The lighthouse\n\nThe lighthouse of Brandoria was lit in 1911.");
     write("notes.txt", "Grüße aus Brandoria".as_bytes());
-    write("many.jsonl", b"{\"id\": \"many-1\", \"text\": \"First of many.\"}\n{\"id\": \"many-2\", \"text\": \"Second of many.\"}\nnot json\n");
+    write(
+        "many.jsonl",
+        b"{\"id\": \"many-1\", \"text\": \"First of many.\"}\n{\"id\": \"many-2\", \"text\": \"Second of many.\"}\nnot json\n",
+    );
     write("binary.txt", b"\x00\x01\x02");
     write("latin1.txt", b"caf\xe9");
     write("empty.md", b"");
@@ -81,7 +84,8 @@ async fn files_are_taken_in_while_a_server_runs() {
     let (said, complained) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{output:?}");
     assert!(said.starts_with("4 documents ready, 0 failed, 4 skipped"), "{said}");
-    for (file, reason) in [("binary.txt", "binary"), ("latin1.txt", "UTF-8"), ("empty.md", "empty"), ("many.jsonl:3", "expected")] {
+    for (file, reason) in [("binary.txt", "binary"), ("latin1.txt", "UTF-8"), ("empty.md", "empty"), ("many.jsonl:3", "expected")]
+    {
         let line = complained.lines().find(|line| line.starts_with("skipped") && line.contains(file));
         assert!(line.is_some_and(|line| line.contains(reason)), "{file}: {complained}");
     }
@@ -145,7 +149,9 @@ fn doctor_says_what_is_right_and_what_is_wrong() {
     let output = retro("doctor", data.path(), &[]);
     let said = text(&output.stdout);
     assert!(output.status.success(), "{said}");
-    for name in ["ONNX Runtime", "provider", "model files", "tokenizer", "model", "embedder", "data folder", "catalogue", "database"] {
+    for name in
+        ["ONNX Runtime", "provider", "model files", "tokenizer", "model", "embedder", "data folder", "catalogue", "database"]
+    {
         assert!(said.lines().any(|line| line.starts_with(&format!("ok     {name} "))), "{name}: {said}");
     }
     assert!(said.contains("CPUExecutionProvider"));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Server, get, ingest, post, shared, sse};
+use crate::support::{Server, get, ingest, long_completion, long_stream, post, shared, sse};
 
 async fn complete(url: &str, body: Value) -> Value {
     post(url, "/v1/complete", body).await.ok()
@@ -50,7 +50,11 @@ async fn log_probabilities_come_when_asked_for() {
 
 #[tokio::test]
 async fn a_stream_says_what_the_whole_answer_says() {
-    ingest(shared(), json!([{"id": "stream-doc", "collection": "stream", "text": "A honey bee colony has one queen and many workers."}])).await;
+    ingest(
+        shared(),
+        json!([{"id": "stream-doc", "collection": "stream", "text": "A honey bee colony has one queen and many workers."}]),
+    )
+    .await;
     let body = json!({
         "prompt": "A honey bee colony", "max_tokens": 90, "temperature": 0.9, "seed": 11, "retrieval": {"collection": "stream"}});
     let whole = complete(shared(), body.clone()).await;
@@ -61,7 +65,8 @@ async fn a_stream_says_what_the_whole_answer_says() {
     assert_eq!(events[0].0, "retrieval", "the neighbours come before the text they led to");
     assert_eq!(events.last().unwrap().0, "done");
     assert_eq!(events.iter().filter(|(name, _)| name == "done").count(), 1);
-    let text: String = events.iter().filter(|(name, _)| name == "token").map(|(_, data)| data["text"].as_str().unwrap()).collect();
+    let text: String =
+        events.iter().filter(|(name, _)| name == "token").map(|(_, data)| data["text"].as_str().unwrap()).collect();
     assert_eq!(text, whole["choices"][0]["text"].as_str().unwrap());
     let chunks: Vec<_> = events.iter().filter(|(name, _)| name == "retrieval").map(|(_, data)| data.clone()).collect();
     assert_eq!(Value::from(chunks), whole["retrieval"]["chunks"]);
@@ -85,7 +90,12 @@ async fn a_stop_text_ends_the_completion_and_is_no_part_of_it() {
 async fn the_database_changes_what_the_model_says() {
     let text = "The Zorblax festival takes place in Quillmere every seventh summer. ".repeat(8);
     ingest(shared(), json!([{"id": "zorblax", "collection": "zorblax", "text": text}])).await;
-    let asked = |retrieval: Value| complete(shared(), json!({"prompt": "The Zorblax festival takes place in", "max_tokens": 4, "logprobs": 1, "retrieval": retrieval}));
+    let asked = |retrieval: Value| {
+        complete(
+            shared(),
+            json!({"prompt": "The Zorblax festival takes place in", "max_tokens": 4, "logprobs": 1, "retrieval": retrieval}),
+        )
+    };
     let with = asked(json!({"collection": "zorblax"})).await;
     let without = asked(json!({"enabled": false})).await;
     assert_eq!(with["retrieval"]["chunks"][0]["neighbours"][0]["document_id"], "zorblax");
@@ -103,13 +113,11 @@ async fn the_database_changes_what_the_model_says() {
 #[tokio::test]
 async fn a_client_that_leaves_frees_the_model() {
     let server = Server::start(&[]).await;
-    let long = json!({"prompt": "Once", "max_tokens": 480, "temperature": 1.0, "seed": 3, "retrieval": {"enabled": false}});
+    let long = long_completion().await;
     let whole = complete(&server.url, long.clone()).await;
     let whole_ms = whole["timings"]["decode_ms"].as_f64().unwrap();
 
-    let mut streaming = long.clone();
-    streaming["stream"] = json!(true);
-    let mut left = sse(&server.url, streaming).await;
+    let mut left = sse(&server.url, long_stream().await).await;
     left.next().await.expect("the completion has begun");
     drop(left);
     let next = complete(&server.url, json!({"prompt": "Next", "max_tokens": 1})).await;
@@ -128,10 +136,10 @@ async fn a_client_that_leaves_frees_the_model() {
 #[tokio::test]
 async fn what_the_queue_cannot_hold_is_refused_with_a_time_to_come_again() {
     let server = Server::start(&["--max-queue=1"]).await;
-    let long = json!({"prompt": "Once", "max_tokens": 480, "temperature": 1.0, "seed": 3, "stream": true, "retrieval": {"enabled": false}});
+    let long = long_stream().await;
     let mut running = sse(&server.url, long.clone()).await;
     running.next().await.expect("it has left the queue");
-    let waiting = sse(&server.url, long.clone()).await;
+    let waiting = sse(&server.url, long).await;
     for stream in [true, false] {
         let answer = post(&server.url, "/v1/complete", json!({"prompt": "a", "stream": stream})).await;
         assert_eq!((answer.status, answer.code()), (429, "overloaded"));

@@ -58,14 +58,15 @@ async fn a_crash_loses_nothing_and_doubles_nothing() {
     let texts: BTreeMap<String, String> = (0..DOCUMENTS).map(|n| (format!("crash-{n:03}"), text(&mut random, n))).collect();
     let data = tempfile::tempdir().unwrap();
 
-    let mut accepted = Vec::new();
+    let (mut accepted, mut kills_in_posting) = (Vec::new(), 0);
     let mut waiting: VecDeque<_> = texts.clone().into_iter().collect();
     for round in 0..KILLS {
         let server = Process::serve(data.path(), &[]);
         // Shares, so that each kill falls into the posting or into the work after it.
         let share: VecDeque<_> = waiting.drain(..waiting.len().div_ceil(KILLS - round + 1)).collect();
         let share = tokio::sync::Mutex::new(share);
-        let life = Duration::from_millis(random.random_range(0..400));
+        // Soon more often than late: the posting takes some tens of milliseconds, the work after it some hundreds.
+        let life = Duration::from_millis((400.0 * random.random::<f64>().powi(3)) as u64);
         let posting = post_from_all(&server.url, &share);
         let killing = async {
             tokio::time::sleep(life).await;
@@ -74,9 +75,14 @@ async fn a_crash_loses_nothing_and_doubles_nothing() {
         let (answered, ()) = tokio::join!(posting, killing);
         server.wait();
         accepted.extend(answered);
-        waiting.extend(share.into_inner());
+        let unsent = share.into_inner();
+        kills_in_posting += usize::from(!unsent.is_empty());
+        waiting.extend(unsent);
     }
-    println!("{} of {DOCUMENTS} documents were accepted before the last kill", accepted.len());
+    println!(
+        "{} of {DOCUMENTS} documents accepted before the last kill; {kills_in_posting} of {KILLS} kills hit a request",
+        accepted.len()
+    );
 
     let server = Process::serve(data.path(), &[]);
     let rest = tokio::sync::Mutex::new(waiting);

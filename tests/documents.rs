@@ -48,8 +48,13 @@ async fn a_document_is_taken_in_found_shown_and_deleted() {
 
 #[tokio::test]
 async fn a_document_that_is_sent_again_replaces_the_old_one() {
-    ingest(shared(), json!([{"id": "again", "collection": "again", "text": "The old text speaks of walruses on the ice. ".repeat(30)}])).await;
-    let answer = ingest(shared(), json!([{"id": "again", "collection": "again", "text": "The new text speaks of camels."}])).await;
+    ingest(
+        shared(),
+        json!([{"id": "again", "collection": "again", "text": "The old text speaks of walruses on the ice. ".repeat(30)}]),
+    )
+    .await;
+    let answer =
+        ingest(shared(), json!([{"id": "again", "collection": "again", "text": "The new text speaks of camels."}])).await;
     assert_eq!(answer["task"]["documents"]["ready"], 1);
     let found = neighbours("again", "walruses on the ice").await;
     assert_eq!(found.len(), 1, "no chunk of the old text is left: {found:?}");
@@ -62,7 +67,8 @@ async fn a_document_that_is_sent_again_replaces_the_old_one() {
 
 #[tokio::test]
 async fn a_list_is_read_page_by_page() {
-    let documents: Vec<_> = (0..7).map(|n| json!({"id": format!("page-{n}"), "collection": "pages", "text": format!("Page {n}")})).collect();
+    let documents: Vec<_> =
+        (0..7).map(|n| json!({"id": format!("page-{n}"), "collection": "pages", "text": format!("Page {n}")})).collect();
     ingest(shared(), Value::from(documents)).await;
     let (mut ids, mut cursor) = (Vec::new(), None::<String>);
     loop {
@@ -84,7 +90,8 @@ async fn a_list_is_read_page_by_page() {
 
 #[tokio::test]
 async fn lines_of_json_are_documents() {
-    let body = "{\"id\": \"line-1\", \"text\": \"one\", \"collection\": \"lines\"}\r\n\n{\"text\": \"two\", \"collection\": \"lines\"}";
+    let body =
+        "{\"id\": \"line-1\", \"text\": \"one\", \"collection\": \"lines\"}\r\n\n{\"text\": \"two\", \"collection\": \"lines\"}";
     let answer = post_raw(shared(), "/v1/documents?wait=true", "application/x-ndjson", body).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.body["task"]["status"], "succeeded");
@@ -96,7 +103,9 @@ async fn lines_of_json_are_documents() {
 
 #[tokio::test]
 async fn retrieval_is_cut_off_at_a_distance_and_a_number() {
-    let documents: Vec<_> = (0..4).map(|n| json!({"id": format!("far-{n}"), "collection": "far", "text": format!("Volcano number {n} erupts.")})).collect();
+    let documents: Vec<_> = (0..4)
+        .map(|n| json!({"id": format!("far-{n}"), "collection": "far", "text": format!("Volcano number {n} erupts.")}))
+        .collect();
     ingest(shared(), Value::from(documents)).await;
     let asked = |more: Value| {
         let mut body = json!({"text": "Volcano number 2 erupts.", "collection": "far"});

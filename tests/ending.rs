@@ -2,16 +2,12 @@
 
 use serde_json::json;
 
-use crate::support::{Process, Server, eventually, get, post, sse};
-
-fn long() -> serde_json::Value {
-    json!({"prompt": "Once", "max_tokens": 300, "temperature": 1.0, "seed": 3, "stream": true, "retrieval": {"enabled": false}})
-}
+use crate::support::{Process, Server, eventually, get, long_stream, post, sse};
 
 #[tokio::test]
 async fn what_has_begun_is_finished_and_new_work_is_refused() {
     let mut server = Server::start(&["--shutdown-seconds=100"]).await;
-    let mut stream = sse(&server.url, long()).await;
+    let mut stream = sse(&server.url, long_stream().await).await;
     stream.next().await.expect("the completion has begun");
     server.stop();
     let draining = eventually("the refusal of new work", || async {
@@ -34,9 +30,9 @@ async fn what_has_begun_is_finished_and_new_work_is_refused() {
 #[tokio::test]
 async fn what_is_not_done_at_the_deadline_is_cut_with_an_error() {
     let mut server = Server::start(&["--shutdown-seconds=0"]).await;
-    let mut running = sse(&server.url, long()).await;
+    let mut running = sse(&server.url, long_stream().await).await;
     running.next().await.expect("the completion has begun");
-    let queued = sse(&server.url, long()).await;
+    let queued = sse(&server.url, long_stream().await).await;
     server.stop();
     for stream in [running, queued] {
         let events = stream.all().await;
@@ -52,7 +48,8 @@ async fn a_signal_ends_the_process_in_order() {
     for signal in [libc::SIGTERM, libc::SIGINT] {
         let data = tempfile::tempdir().unwrap();
         let server = Process::serve(data.path(), &[]);
-        let accepted = post(&server.url, "/v1/documents", json!({"id": "kept", "text": "Kept over the end of the process."})).await;
+        let accepted =
+            post(&server.url, "/v1/documents", json!({"id": "kept", "text": "Kept over the end of the process."})).await;
         assert_eq!(accepted.status, 202);
         let mut stream = sse(&server.url, json!({"prompt": "Once", "max_tokens": 60, "stream": true})).await;
         stream.next().await.expect("the completion has begun");

@@ -29,7 +29,8 @@ async fn the_file_in_the_repository_is_what_the_code_says() {
 
 #[test]
 fn every_route_is_described() {
-    let listed: BTreeSet<String> = operations(&document()).into_iter().map(|(path, method, _)| format!("{method} {path}")).collect();
+    let listed: BTreeSet<String> =
+        operations(&document()).into_iter().map(|(path, method, _)| format!("{method} {path}")).collect();
     let expected = [
         "post /v1/complete",
         "post /v1/retrieve",
@@ -54,20 +55,31 @@ fn every_operation_has_words_examples_and_errors() {
     for (path, method, operation) in operations(&document) {
         let name = format!("{method} {path}");
         assert!(operation["summary"].as_str().is_some_and(|summary| !summary.is_empty()), "{name} has no summary");
-        assert!(operation["tags"].as_array().is_some_and(|own| own.len() == 1 && tags.contains(&own[0])), "{name}: {}", operation["tags"]);
+        assert!(
+            operation["tags"].as_array().is_some_and(|own| own.len() == 1 && tags.contains(&own[0])),
+            "{name}: {}",
+            operation["tags"]
+        );
         for (status, response) in operation["responses"].as_object().unwrap() {
             assert!(response["description"].as_str().is_some_and(|text| !text.is_empty()), "{name} {status}");
             let Some(content) = response["content"].as_object() else { continue };
             for (kind, media) in content {
-                let has_example = !media["example"].is_null() || media["examples"].as_object().is_some_and(|examples| !examples.is_empty());
+                let has_example =
+                    !media["example"].is_null() || media["examples"].as_object().is_some_and(|examples| !examples.is_empty());
                 assert!(has_example, "{name} {status} {kind} has no example");
                 if status.starts_with(['4', '5']) {
-                    assert_eq!((kind.as_str(), &media["schema"]["$ref"]), ("application/problem+json", &Value::from("#/components/schemas/Problem")));
+                    assert_eq!(
+                        (kind.as_str(), &media["schema"]["$ref"]),
+                        ("application/problem+json", &Value::from("#/components/schemas/Problem"))
+                    );
                 }
             }
         }
         if let Some(body) = operation["requestBody"]["content"].as_object() {
-            assert!(body.values().all(|media| !media["example"].is_null() || media["examples"].is_object()), "{name} has no example of a body");
+            assert!(
+                body.values().all(|media| !media["example"].is_null() || media["examples"].is_object()),
+                "{name} has no example of a body"
+            );
             assert!(operation["responses"].as_object().unwrap().keys().any(|status| status == "400"), "{name}");
         }
     }
@@ -101,10 +113,17 @@ async fn the_examples_of_requests_run_as_they_stand() {
         let Some(content) = operation["requestBody"]["content"].as_object() else { continue };
         assert_eq!(method, "post");
         for (kind, media) in content {
-            let named = media["examples"].as_object().map(|examples| examples.values().map(|example| example["value"].clone()).collect());
+            let named =
+                media["examples"].as_object().map(|examples| examples.values().map(|example| example["value"].clone()).collect());
             for example in named.unwrap_or_else(|| vec![media["example"].clone()]) {
                 let body = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
-                let response = client.post(format!("{}{path}", server.url)).header("content-type", kind).body(body.clone()).send().await.unwrap();
+                let response = client
+                    .post(format!("{}{path}", server.url))
+                    .header("content-type", kind)
+                    .body(body.clone())
+                    .send()
+                    .await
+                    .unwrap();
                 assert!(response.status().is_success(), "{path} {body}: {}", response.text().await.unwrap());
                 run += 1;
             }
@@ -116,7 +135,10 @@ async fn the_examples_of_requests_run_as_they_stand() {
 #[tokio::test]
 async fn the_examples_of_paths_are_found_or_not_found() {
     for (path, method, operation) in operations(&document()) {
-        let Some(parameter) = operation["parameters"].as_array().and_then(|list| list.iter().find(|one| one["in"] == "path")) else { continue };
+        let Some(parameter) = operation["parameters"].as_array().and_then(|list| list.iter().find(|one| one["in"] == "path"))
+        else {
+            continue;
+        };
         let path = path.replace("{id}", parameter["example"].as_str().unwrap());
         let request = reqwest::Client::new().request(method.to_uppercase().parse().unwrap(), format!("{}{path}", shared()));
         let answer: Answer = ask(request).await;

@@ -30,7 +30,10 @@ async fn the_samples_answer_the_question_about_dune() {
     let neighbours = answer["retrieval"]["chunks"][0]["neighbours"].as_array().unwrap();
     assert_eq!(neighbours.len(), 2);
     assert!(neighbours.iter().any(|one| one["document_id"].as_str().unwrap().starts_with("dune-2021-film")), "{neighbours:?}");
-    assert_eq!(String::from_utf8(output.stdout).unwrap().trim_end_matches('\n'), answer["choices"][0]["text"].as_str().unwrap().trim_end_matches('\n'));
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap().trim_end_matches('\n'),
+        answer["choices"][0]["text"].as_str().unwrap().trim_end_matches('\n')
+    );
     let info = get(&server.url, "/v1/info").await.ok();
     assert_eq!(info["collections"][0]["documents"]["ready"], files);
 }

@@ -33,7 +33,9 @@ async fn an_unknown_route_is_a_problem() {
 
 #[tokio::test]
 async fn a_wrong_method_is_told_the_right_ones() {
-    for (path, allowed) in [("/v1/complete", "POST"), ("/v1/documents", "GET,HEAD,POST"), ("/livez", "GET,HEAD"), ("/docs/", "GET,HEAD")] {
+    for (path, allowed) in
+        [("/v1/complete", "POST"), ("/v1/documents", "GET,HEAD,POST"), ("/livez", "GET,HEAD"), ("/docs/", "GET,HEAD")]
+    {
         let answer = ask(reqwest::Client::new().patch(format!("{}{path}", shared()))).await;
         assert_eq!((answer.status, answer.code()), (405, "method_not_allowed"), "{path}");
         let mut methods: Vec<_> = answer.header("allow").split(',').map(str::trim).collect();
@@ -61,7 +63,9 @@ async fn the_swagger_page_comes_from_the_server_alone() {
     let page = client.get(format!("{}/", shared())).send().await.unwrap();
     assert_eq!(page.url().path(), "/docs/");
     let page = page.text().await.unwrap();
-    for reference in page.split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css") || part.ends_with(".png")) {
+    for reference in
+        page.split(['"', '\'']).filter(|part| part.ends_with(".js") || part.ends_with(".css") || part.ends_with(".png"))
+    {
         let url = reqwest::Url::parse(&format!("{}/docs/", shared())).unwrap().join(reference).unwrap();
         assert!(url.as_str().starts_with(shared()), "the page loads {url}");
         let file = client.get(url.clone()).send().await.unwrap();
@@ -92,12 +96,14 @@ async fn cors_is_off_by_default_and_answers_the_origins_of_the_setting() {
     let on = preflight(server.url.clone()).await.unwrap();
     assert_eq!(on.status(), 200);
     assert_eq!(on.headers()["access-control-allow-origin"], "https://example.org");
-    let error = ask(
-        reqwest::Client::new().post(format!("{}/v1/complete", server.url)).header("origin", "https://example.org").json(&json!({"prompt": ""})),
-    )
+    let error = ask(reqwest::Client::new()
+        .post(format!("{}/v1/complete", server.url))
+        .header("origin", "https://example.org")
+        .json(&json!({"prompt": ""})))
     .await;
     assert_eq!(error.header("access-control-allow-origin"), "https://example.org", "an error can be read by the page too");
-    let stranger = ask(reqwest::Client::new().get(format!("{}/livez", server.url)).header("origin", "https://stranger.example")).await;
+    let stranger =
+        ask(reqwest::Client::new().get(format!("{}/livez", server.url)).header("origin", "https://stranger.example")).await;
     assert!(!stranger.headers.contains_key("access-control-allow-origin"));
 }
 

@@ -102,14 +102,14 @@ fn a_port_that_is_in_use() {
 #[test]
 fn the_example_of_settings_names_every_setting_with_its_default() {
     let example = std::fs::read_to_string(root().join("retro.toml.example")).unwrap();
-    let filled: String = example.lines().map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ")).unwrap_or("")).fold(
-        String::new(),
-        |text, line| text + line + "\n",
-    );
+    let filled: String = example
+        .lines()
+        .map(|line| line.strip_prefix("# ").filter(|line| line.contains(" = ")).unwrap_or(""))
+        .fold(String::new(), |text, line| text + line + "\n");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("retro.toml"), &filled).unwrap();
     let help = String::from_utf8(retro_in(folder.path(), &["serve", "--help"], &[]).stdout).unwrap();
-    let settings: Vec<_> = help.lines().filter_map(|line| line.split("[env: RETRO_").nth(1)?.split('=').next()).collect();
+    let settings: Vec<_> = help.split("RETRO_").skip(1).filter_map(|rest| rest.split_once("=]")).map(|(name, _)| name).collect();
     assert!(settings.len() > 15, "{help}");
     for setting in settings.iter().filter(|&&setting| setting != "CONFIG") {
         let key = format!("{} = ", setting.to_lowercase());

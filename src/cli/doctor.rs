@@ -91,7 +91,9 @@ fn writable(folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(folder)
         .and_then(|()| std::fs::write(&probe, b"x"))
         .and_then(|()| std::fs::remove_file(&probe))
-        .map_err(|e| format!("{} cannot be written: {e}; give this user the folder, or name another with `data_dir`", folder.display()))
+        .map_err(|e| {
+            format!("{} cannot be written: {e}; give this user the folder, or name another with `data_dir`", folder.display())
+        })
 }
 
 async fn documents(settings: &Settings) -> anyhow::Result<String> {

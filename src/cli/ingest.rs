@@ -91,10 +91,20 @@ struct Run {
 
 impl Run {
     fn new(ingest: Ingest) -> Self {
-        let style = ProgressStyle::with_template("{spinner} {pos} of {len} documents  {per_sec}  {elapsed}").expect("a fixed template");
+        let style =
+            ProgressStyle::with_template("{spinner} {pos} of {len} documents  {per_sec}  {elapsed}").expect("a fixed template");
         let bar = ProgressBar::new(0).with_style(style);
         bar.enable_steady_tick(LOOK);
-        Self { ingest, bar, began: Instant::now(), queued: VecDeque::new(), submitted: 0, ready: 0, failed: Vec::new(), skipped: Vec::new() }
+        Self {
+            ingest,
+            bar,
+            began: Instant::now(),
+            queued: VecDeque::new(),
+            submitted: 0,
+            ready: 0,
+            failed: Vec::new(),
+            skipped: Vec::new(),
+        }
     }
 
     async fn submit(&mut self, documents: Vec<NewDocument>) -> anyhow::Result<()> {

@@ -105,7 +105,11 @@ pub fn main() -> ExitCode {
 
 /// An error with its causes; many errors tell their cause themselves, which is not said twice.
 fn sentence(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).reduce(|text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") }).unwrap_or_default()
+    error
+        .chain()
+        .map(ToString::to_string)
+        .reduce(|text, cause| if text.contains(&cause) { text } else { format!("{text}: {cause}") })
+        .unwrap_or_default()
 }
 
 /// Reads the command line twice: the first time only tells which settings file holds the defaults of the second.

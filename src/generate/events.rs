@@ -116,7 +116,7 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct Timings {
     pub queue_ms: f64,
-    /// Embedding, search and neighbour encoding, at the prompt and at every chunk boundary.
+    /// Embedding and search, at the prompt and at every chunk boundary.
     pub retrieval_ms: f64,
     pub prefill_ms: f64,
     pub decode_ms: f64,

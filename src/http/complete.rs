@@ -23,7 +23,8 @@ use super::problem::{ApiError, Code};
 use super::retrieve::check_collection;
 use crate::app::App;
 use crate::generate::{
-    Alignment, ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, TokenLogProbs, Timings, Usage, fold,
+    Alignment, ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, Timings, TokenLogProbs, Usage,
+    fold,
 };
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -74,10 +75,31 @@ impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
         error_responses(&[
             BODY_ERRORS,
-            &[Code::CollectionNotFound, Code::InvalidValue, Code::Overloaded, Code::GenerationFailed, Code::RetrievalFailed, Code::ShuttingDown],
+            &[
+                Code::CollectionNotFound,
+                Code::InvalidValue,
+                Code::Overloaded,
+                Code::GenerationFailed,
+                Code::RetrievalFailed,
+                Code::ShuttingDown,
+            ],
         ])
     }
 }
+
+const EVENTS_EXAMPLE: &str = r#"event: retrieval
+data: {"choice":0,"chunk":0,"text":"Tea is","neighbours":[]}
+
+event: token
+data: {"choice":0,"text":" a"}
+
+event: done
+data: {"choices":[{"index":0,"finish_reason":"length"}],
+data: "retrieval":{"enabled":true,"alignment":"prompt_end","database_version":7},
+data: "usage":{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3},
+data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"decode_ms":8.0}}
+
+"#;
 
 /// Complete a prompt
 ///
@@ -113,7 +135,7 @@ impl IntoResponses for Errors {
                         "continuation": " cinemas in 2021.", "title": "Dune", "source": "samples/dune-2021-film.md", "metadata": {}}]}]},
                 "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9},
                 "timings": {"queue_ms": 0.1, "retrieval_ms": 14.2, "prefill_ms": 9.8, "decode_ms": 21.0}})),
-            (String = "text/event-stream", example = json!("event: retrieval\ndata: {\"choice\":0,\"chunk\":0,\"text\":\"Tea is\",\"neighbours\":[]}\n\nevent: token\ndata: {\"choice\":0,\"text\":\" a\"}\n\nevent: done\ndata: {\"choices\":[{\"index\":0,\"finish_reason\":\"length\"}],\"retrieval\":{\"enabled\":true,\"alignment\":\"prompt_end\",\"database_version\":7},\"usage\":{\"prompt_tokens\":2,\"completion_tokens\":1,\"total_tokens\":3},\"timings\":{\"queue_ms\":0.1,\"retrieval_ms\":14.2,\"prefill_ms\":9.8,\"decode_ms\":8.0}}\n\n"))
+            (String = "text/event-stream", example = json!(EVENTS_EXAMPLE))
         )),
         Errors
     )
@@ -143,7 +165,12 @@ async fn complete(
         id: format!("cmpl-{}", uuid::Uuid::now_v7().simple()),
         model: app.parts.manifest.name.clone(),
         created: jiff::Timestamp::now().as_second(),
-        choices: vec![Choice { index: 0, text: completion.text, finish_reason, logprobs: wants_logprobs.then_some(completion.logprobs) }],
+        choices: vec![Choice {
+            index: 0,
+            text: completion.text,
+            finish_reason,
+            logprobs: wants_logprobs.then_some(completion.logprobs),
+        }],
         retrieval: RetrievalReport {
             enabled: done.retrieval.enabled,
             alignment: done.retrieval.alignment,

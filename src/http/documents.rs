@@ -123,9 +123,19 @@ struct OneErrors;
 
 impl IntoResponses for OneErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        error_responses(&[&[Code::InvalidQuery, Code::InvalidUtf8, Code::InvalidValue, Code::DocumentNotFound, Code::ShuttingDown]])
+        error_responses(&[&[
+            Code::InvalidQuery,
+            Code::InvalidUtf8,
+            Code::InvalidValue,
+            Code::DocumentNotFound,
+            Code::ShuttingDown,
+        ]])
     }
 }
+
+const LINES_EXAMPLE: &str = r#"{"id": "tea", "text": "Tea is a drink made from leaves."}
+{"id": "coffee", "text": "Coffee is a drink made from beans."}
+"#;
 
 /// Add documents
 ///
@@ -148,7 +158,7 @@ impl IntoResponses for OneErrors {
             ("several" = (summary = "Several documents, ids made up by the server", value = json!({
                 "documents": [{"text": "Tea is a drink made from the leaves of Camellia sinensis."}, {"text": "Coffee is a drink made from roasted beans."}]})))
         )),
-        (String = "application/x-ndjson", example = json!("{\"id\": \"tea\", \"text\": \"Tea is a drink made from leaves.\"}\n{\"id\": \"coffee\", \"text\": \"Coffee is a drink made from beans.\"}\n"))
+        (String = "application/x-ndjson", example = json!(LINES_EXAMPLE))
     )),
     responses(
         (status = 202, description = "The documents are taken in", body = Submission,
@@ -290,9 +300,8 @@ fn from_lines(body: &[u8], limits: &IngestLimits, most: usize) -> Result<Vec<New
         if text.iter().all(u8::is_ascii_whitespace) {
             continue;
         }
-        let document = parse(text)
-            .and_then(|input| Ok(NewDocument::validate("", input, limits)?))
-            .map_err(|error| error.at_line(line))?;
+        let document =
+            parse(text).and_then(|input| Ok(NewDocument::validate("", input, limits)?)).map_err(|error| error.at_line(line))?;
         if let Some(earlier) = lines.insert(document.id().clone(), line) {
             let twice = Invalid::new("id", format!("is {:?}, as in line {earlier}", document.id().as_str()));
             return Err(ApiError::from(twice).at_line(line));

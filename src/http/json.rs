@@ -34,12 +34,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|axum::extract::Query(query)| Self(query))
-            .map_err(|rejection| {
-                let text = rejection.body_text();
-                ApiError::new(Code::InvalidQuery, text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text))
-            })
+        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(query)| Self(query)).map_err(|rejection| {
+            let text = rejection.body_text();
+            ApiError::new(Code::InvalidQuery, text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text))
+        })
     }
 }
 
@@ -62,7 +60,8 @@ impl<S: Send + Sync> FromRequestParts<S> for IdPath {
 
 /// Whether the request says that its body is JSON.
 pub fn is_json(headers: &HeaderMap) -> bool {
-    media_type(headers).is_some_and(|kind| kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json")))
+    media_type(headers)
+        .is_some_and(|kind| kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json")))
 }
 
 /// The content type without its parameters, in lower case.
@@ -77,9 +76,10 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
 /// The body is too large or does not arrive whole.
 pub async fn read(request: Request, app: &Arc<App>) -> Result<Bytes, ApiError> {
     Bytes::from_request(request, app).await.map_err(|rejection| match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            ApiError::new(Code::BodyTooLarge, format!("the body has more than {} bytes (setting max_body_bytes)", app.settings.max_body_bytes))
-        }
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => ApiError::new(
+            Code::BodyTooLarge,
+            format!("the body has more than {} bytes (setting max_body_bytes)", app.settings.max_body_bytes),
+        ),
         rejection => ApiError::new(Code::IncompleteBody, rejection.body_text()),
     })
 }
@@ -89,8 +89,9 @@ pub async fn read(request: Request, app: &Arc<App>) -> Result<Bytes, ApiError> {
 /// # Errors
 /// The text is not UTF-8, not JSON, or not of this type; the error names the place or the field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    let text = std::str::from_utf8(body)
-        .map_err(|e| ApiError::new(Code::InvalidUtf8, format!("the body is not UTF-8: the byte at {} begins no character", e.valid_up_to())))?;
+    let text = std::str::from_utf8(body).map_err(|e| {
+        ApiError::new(Code::InvalidUtf8, format!("the body is not UTF-8: the byte at {} begins no character", e.valid_up_to()))
+    })?;
     // serde would take a list for the fields in their order.
     let is_list = text.trim_start().starts_with('[');
     let list = || ApiError::new(Code::InvalidType, "a list stands where an object is expected");
@@ -130,7 +131,11 @@ fn wrong_data(path: &str, error: &serde_json::Error) -> ApiError {
         let field = inside(name);
         return ApiError::new(Code::MissingField, format!("`{field}` is missing")).with_field(field);
     }
-    let code = if text.starts_with("invalid type") || text.starts_with("data did not match") { Code::InvalidType } else { Code::InvalidValue };
+    let code = if text.starts_with("invalid type") || text.starts_with("data did not match") {
+        Code::InvalidType
+    } else {
+        Code::InvalidValue
+    };
     let text = if text.starts_with("data did not match") { "has the wrong type" } else { text };
     match path {
         "." => ApiError::new(code, text),
@@ -156,14 +161,34 @@ mod tests {
             ("[\"a\"", Code::InvalidJson, None, "EOF"),
             ("7", Code::InvalidType, None, "integer `7`"),
             (r#"{"prompt": 3}"#, Code::InvalidType, Some("prompt"), "expected a string"),
-            (r#"{"prompt": "a", "retrieval": {"neighbours": "two"}}"#, Code::InvalidType, Some("retrieval.neighbours"), "string \"two\""),
-            (r#"{"prompt": "a", "retrieval": {"neighbors": 2}}"#, Code::UnknownField, Some("retrieval.neighbors"), "`neighbours`"),
+            (
+                r#"{"prompt": "a", "retrieval": {"neighbours": "two"}}"#,
+                Code::InvalidType,
+                Some("retrieval.neighbours"),
+                "string \"two\"",
+            ),
+            (
+                r#"{"prompt": "a", "retrieval": {"neighbors": 2}}"#,
+                Code::UnknownField,
+                Some("retrieval.neighbors"),
+                "`neighbours`",
+            ),
             (r#"{"prompt": "a", "max_token": 2}"#, Code::UnknownField, Some("max_token"), "`max_tokens`"),
             (r#"{"max_tokens": 2}"#, Code::MissingField, Some("prompt"), "missing"),
-            (r#"{"prompt": "a", "retrieval": {"provided": [{"continuation": "b"}]}}"#, Code::MissingField, Some("retrieval.provided[0].neighbour"), "missing"),
+            (
+                r#"{"prompt": "a", "retrieval": {"provided": [{"continuation": "b"}]}}"#,
+                Code::MissingField,
+                Some("retrieval.provided[0].neighbour"),
+                "missing",
+            ),
             (r#"{"prompt": "a", "seed": -1}"#, Code::InvalidValue, Some("seed"), "`-1`"),
             (r#"{"prompt": "a", "stop": 5}"#, Code::InvalidType, Some("stop"), "wrong type"),
-            (r#"{"prompt": "a", "retrieval": {"alignment": "x"}}"#, Code::InvalidValue, Some("retrieval.alignment"), "prompt_end"),
+            (
+                r#"{"prompt": "a", "retrieval": {"alignment": "x"}}"#,
+                Code::InvalidValue,
+                Some("retrieval.alignment"),
+                "prompt_end",
+            ),
         ] {
             let error = parse::<CompletionRequest>(body.as_bytes()).unwrap_err();
             assert_eq!(error.code, code, "{body}: {}", error.detail);

@@ -82,7 +82,10 @@ async fn not_found(OriginalUri(uri): OriginalUri) -> ApiError {
 }
 
 async fn method_not_allowed(method: Method) -> ApiError {
-    ApiError::new(Code::MethodNotAllowed, format!("{method} is not a method of this route; the header Allow names those that are"))
+    ApiError::new(
+        Code::MethodNotAllowed,
+        format!("{method} is not a method of this route; the header Allow names those that are"),
+    )
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {

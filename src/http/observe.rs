@@ -26,7 +26,9 @@ impl RequestId {
     fn of(headers: &HeaderMap) -> Self {
         let given = headers.get(REQUEST_ID).map_or(&[][..], HeaderValue::as_bytes);
         match std::str::from_utf8(given) {
-            Ok(id) if (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) => Self(id.into()),
+            Ok(id) if (1..=LONGEST_REQUEST_ID).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()) => {
+                Self(id.into())
+            }
             _ => Self(uuid::Uuid::now_v7().simple().to_string().into()),
         }
     }
@@ -45,8 +47,15 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let quiet = matches!(route.as_str(), "/livez" | "/readyz") || route.starts_with("/docs");
     let is_work = route.starts_with("/v1/") && route != "/v1/info";
     let in_flight = is_work.then(|| app.lifecycle.begin());
-    let mut trail =
-        Trail { span, started: Instant::now(), status: None, outcome: Outcome::Disconnected, stream: None, quiet, _in_flight: in_flight };
+    let mut trail = Trail {
+        span,
+        started: Instant::now(),
+        status: None,
+        outcome: Outcome::Disconnected,
+        stream: None,
+        quiet,
+        _in_flight: in_flight,
+    };
     let response = if is_work && app.lifecycle.is_draining() {
         ApiError::shutting_down().into_response()
     } else {

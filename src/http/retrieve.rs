@@ -69,7 +69,10 @@ struct Errors;
 
 impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses(&[BODY_ERRORS, &[Code::CollectionNotFound, Code::InvalidValue, Code::RetrievalFailed, Code::ShuttingDown]])
+        error_responses(&[
+            BODY_ERRORS,
+            &[Code::CollectionNotFound, Code::InvalidValue, Code::RetrievalFailed, Code::ShuttingDown],
+        ])
     }
 }
 
@@ -94,18 +97,30 @@ impl IntoResponses for Errors {
         Errors
     )
 )]
-async fn retrieve(State(app): State<Arc<App>>, Json(request): Json<RetrieveRequest>) -> Result<axum::Json<RetrieveResponse>, ApiError> {
+async fn retrieve(
+    State(app): State<Arc<App>>,
+    Json(request): Json<RetrieveRequest>,
+) -> Result<axum::Json<RetrieveResponse>, ApiError> {
     if request.text.is_empty() {
         return Err(Invalid::new("text", "must not be empty").into());
     }
     if request.text.len() > MAX_TEXT {
         return Err(Invalid::new("text", format!("must have at most {MAX_TEXT} bytes, has {}", request.text.len())).into());
     }
-    let options =
-        SearchOptions::validate("", request.neighbours, request.collection.as_deref(), request.max_distance, &app.generator.limits())?;
+    let options = SearchOptions::validate(
+        "",
+        request.neighbours,
+        request.collection.as_deref(),
+        request.max_distance,
+        &app.generator.limits(),
+    )?;
     check_collection(&app, &options.collection, "collection").await?;
     let found = app.parts.retriever.retrieve_text(&request.text, request.alignment.unwrap_or_default(), &options).await?;
-    let chunks = found.chunks.into_iter().map(|chunk| RetrievedChunk { chunk: chunk.chunk, text: chunk.text, neighbours: chunk.neighbours });
+    let chunks = found.chunks.into_iter().map(|chunk| RetrievedChunk {
+        chunk: chunk.chunk,
+        text: chunk.text,
+        neighbours: chunk.neighbours,
+    });
     Ok(axum::Json(RetrieveResponse { chunks: chunks.collect(), database_version: found.version }))
 }
 

@@ -50,5 +50,7 @@ async fn task(State(app): State<Arc<App>>, IdPath(id): IdPath) -> Result<Json<Ta
     };
     // The id may be anything, of any length.
     let shown: String = id.chars().take(64).collect();
-    task.map(Json).ok_or_else(|| ApiError::new(Code::TaskNotFound, format!("there is no task `{}`", shown.escape_default())).with_field("id"))
+    task.map(Json).ok_or_else(|| {
+        ApiError::new(Code::TaskNotFound, format!("there is no task `{}`", shown.escape_default())).with_field("id")
+    })
 }

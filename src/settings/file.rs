@@ -38,7 +38,9 @@ pub fn layer_file(command: Command, path: Option<&Path>) -> Result<Command, Sett
 type Values = Vec<(String, Vec<String>)>;
 
 fn parse(path: &Path, text: &str) -> Result<Values, SettingsError> {
-    let table: toml::Table = text.parse().map_err(|e: toml::de::Error| SettingsError::Toml { path: path.to_owned(), reason: one_line(&e.to_string()) })?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|e: toml::de::Error| SettingsError::Toml { path: path.to_owned(), reason: one_line(&e.to_string()) })?;
     let command = Settings::augment_args(Command::new("retro").no_binary_name(true));
     let known = |key: &str| key != "config" && command.get_arguments().any(|arg| arg.get_id() == key);
     let mut values = Values::new();
@@ -79,11 +81,17 @@ fn texts(value: toml::Value) -> Option<Vec<String>> {
 }
 
 fn reason(error: &clap::Error) -> String {
-    std::error::Error::source(error).map_or_else(|| one_line(error.to_string().trim_start_matches("error: ")), ToString::to_string)
+    std::error::Error::source(error)
+        .map_or_else(|| one_line(error.to_string().trim_start_matches("error: ")), ToString::to_string)
 }
 
 fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).filter(|line| !line.is_empty()).take_while(|line| !line.starts_with("For more information")).collect::<Vec<_>>().join(" ")
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .take_while(|line| !line.starts_with("For more information"))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 #[cfg(test)]
@@ -101,7 +109,8 @@ mod tests {
 
     #[test]
     fn a_flag_beats_the_file_and_the_file_beats_the_default() {
-        let file = "listen = \"127.0.0.1:1\"\nmax_queue = 5\ncors_origins = [\"http://a\", \"http://b\"]\nlance_uri = \"elsewhere\"";
+        let file =
+            "listen = \"127.0.0.1:1\"\nmax_queue = 5\ncors_origins = [\"http://a\", \"http://b\"]\nlance_uri = \"elsewhere\"";
         let settings = settings(file, &["--listen", "127.0.0.1:2"]).unwrap();
         assert_eq!(settings.listen.port(), 2);
         assert_eq!(settings.max_queue, 5);

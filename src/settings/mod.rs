@@ -137,7 +137,10 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
 fn origin(given: &str) -> Result<String, String> {
     let good = given == "*"
         || given.split_once("://").is_some_and(|(scheme, host)| {
-            matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/') && host.bytes().all(|byte| byte.is_ascii_graphic())
+            matches!(scheme, "http" | "https")
+                && !host.is_empty()
+                && !host.contains('/')
+                && host.bytes().all(|byte| byte.is_ascii_graphic())
         });
     if good { Ok(given.to_owned()) } else { Err("an origin is `*` or like `https://example.org`, without a path".to_owned()) }
 }

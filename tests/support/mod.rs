@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-pub use answers::{Answer, ask, delete, get, ingest, post, post_raw, sse, task};
+pub use answers::{Answer, ask, delete, get, ingest, long_completion, long_stream, post, post_raw, sse, task};
 pub use process::{Process, change_tokenizer, model_copy, retro, retro_in};
 
 /// Longest wait for something that must come.
@@ -25,21 +25,21 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Flags that make the settings independent of the working directory.
-pub fn flags(data_dir: &Path) -> Vec<String> {
-    let path = |name: &str| root().join(name).display().to_string();
+/// Settings that hold wherever the tests are started.
+fn places(data_dir: &Path) -> [(&'static str, PathBuf); 4] {
     let library = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
-    vec![
-        format!("--data-dir={}", data_dir.display()),
-        format!("--model={}", path("models/retro-10m")),
-        format!("--embedder={}", path("runtime/all-MiniLM-L6-v2")),
-        format!("--onnxruntime={}", path(&format!("runtime/onnxruntime/{library}"))),
+    [
+        ("data-dir", data_dir.to_owned()),
+        ("model", root().join("models/retro-10m")),
+        ("embedder", root().join("runtime/all-MiniLM-L6-v2")),
+        ("onnxruntime", root().join("runtime/onnxruntime").join(library)),
     ]
 }
 
 fn settings(data_dir: &Path, more: &[&str]) -> Settings {
     let command = Settings::augment_args(clap::Command::new("retro").no_binary_name(true));
-    let flags = flags(data_dir).into_iter().chain(["--listen=127.0.0.1:0".to_owned()]).chain(more.iter().map(|&flag| flag.to_owned()));
+    let flags = places(data_dir).map(|(name, path)| format!("--{name}={}", path.display())).into_iter();
+    let flags = flags.chain(["--listen=127.0.0.1:0".to_owned()]).chain(more.iter().map(|&flag| flag.to_owned()));
     Settings::from_arg_matches(&command.get_matches_from(flags)).expect("good flags")
 }
 

@@ -70,7 +70,10 @@ pub fn retro_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -
 
 fn command(subcommand: &str, data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_retro"));
-    command.arg(subcommand).args(super::flags(data_dir)).stdin(Stdio::null());
+    command.arg(subcommand).stdin(Stdio::null());
+    // As variables, so that a test can say otherwise with a flag.
+    let variable = |name: &str| format!("RETRO_{}", name.to_uppercase().replace('-', "_"));
+    command.envs(super::places(data_dir).map(|(name, path)| (variable(name), path)));
     command
 }
 
