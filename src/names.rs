@@ -72,20 +72,14 @@ impl fmt::Display for CollectionName {
 
 fn check(field: &str, value: &str, longest: usize, also: &str) -> Result<(), Invalid> {
     if value.is_empty() || value.len() > longest {
-        return Err(Invalid::new(
-            field,
-            format!("must have 1 to {longest} characters, has {}", value.chars().count()),
-        ));
+        return Err(Invalid::new(field, format!("must have 1 to {longest} characters, has {}", value.chars().count())));
     }
     if !value.as_bytes()[0].is_ascii_alphanumeric() {
         return Err(Invalid::new(field, "must begin with a letter or digit (A-Z, a-z, 0-9)"));
     }
     match value.chars().find(|&c| !c.is_ascii_alphanumeric() && !also.contains(c)) {
         None => Ok(()),
-        Some(c) => Err(Invalid::new(
-            field,
-            format!("may hold A-Z, a-z, 0-9 and {also:?} only, holds {:?}", c.to_string()),
-        )),
+        Some(c) => Err(Invalid::new(field, format!("may hold A-Z, a-z, 0-9 and {also:?} only, holds {:?}", c.to_string()))),
     }
 }
 

@@ -153,7 +153,8 @@ async fn ingest(parts: &Parts, settings: &Settings, texts: &[String], collection
     let documents = texts
         .iter()
         .map(|text| {
-            let input = DocumentInput { collection: Some(collection.to_string()), text: text.clone(), ..DocumentInput::default() };
+            let input =
+                DocumentInput { collection: Some(collection.to_string()), text: text.clone(), ..DocumentInput::default() };
             NewDocument::validate("", input, &limits)
         })
         .collect::<Result<Vec<_>, _>>()?;
@@ -180,13 +181,15 @@ fn read_texts(path: &Path, skip: usize, count: usize) -> anyhow::Result<Vec<Stri
         .skip(skip)
         .take(count)
         .map(|(number, line)| {
-            let line: Line = serde_json::from_str(&line?).with_context(|| format!("line {} of {}", number + 1, path.display()))?;
+            let line: Line =
+                serde_json::from_str(&line?).with_context(|| format!("line {} of {}", number + 1, path.display()))?;
             Ok(line.text)
         })
         .collect()
 }
 
 fn progress(what: &str, length: usize) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style =
+        ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {eta}").unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(length as u64).with_style(style).with_message(what.to_owned())
 }

@@ -2,9 +2,9 @@
 
 mod batches;
 mod folder;
-mod worker;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use std::path::Path;
 use std::sync::Arc;

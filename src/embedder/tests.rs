@@ -30,8 +30,13 @@ async fn vectors_are_those_of_bert() {
     let texts: Vec<String> = serde_json::from_slice(&std::fs::read(fixtures.join("texts.json")).unwrap()).unwrap();
     let raw = std::fs::read(fixtures.join("vectors.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&raw).unwrap();
-    let expected: Vec<f32> =
-        file.tensor("embeddings").unwrap().data().chunks_exact(4).map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap())).collect();
+    let expected: Vec<f32> = file
+        .tensor("embeddings")
+        .unwrap()
+        .data()
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes(bytes.try_into().unwrap()))
+        .collect();
     assert!(texts.len() >= 100);
 
     let embedder = Embedder::load(&runtime(), &folder(), 0).unwrap();

@@ -45,7 +45,8 @@ impl Worker {
         let ids: Vec<Vec<i64>> = texts
             .iter()
             .map(|text| {
-                let encoding = self.tokenizer.encode_fast(text.as_str(), true).map_err(|e| EmbedderError::Tokenise(e.to_string()))?;
+                let encoding =
+                    self.tokenizer.encode_fast(text.as_str(), true).map_err(|e| EmbedderError::Tokenise(e.to_string()))?;
                 Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
             })
             .collect::<Result<_, EmbedderError>>()?;

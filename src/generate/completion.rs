@@ -5,8 +5,8 @@ use tokio::sync::mpsc;
 
 use super::GenerateError;
 use super::events::{
-    ChunkRetrieval, Done, Event, FinishReason, FinishedChoice, NeighbourView, RetrievalSummary, Timings, TokenEvent, TokenLogProb,
-    TokenLogProbs, Usage,
+    ChunkRetrieval, Done, Event, FinishReason, FinishedChoice, NeighbourView, RetrievalSummary, Timings, TokenEvent,
+    TokenLogProb, TokenLogProbs, Usage,
 };
 use super::request::{NeighbourSource, ProvidedNeighbour, ValidCompletion};
 use super::sampler::{Sampler, greatest, log_sum_exp};

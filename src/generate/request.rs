@@ -203,7 +203,10 @@ impl CompletionRequest {
         }
         // A token has at least one byte and few have more than 32: no need to tokenise what cannot fit.
         if self.prompt.len() > limits.context.saturating_mul(256) {
-            return Err(Invalid::new("prompt", format!("has {} bytes, too many for a context of {} tokens", self.prompt.len(), limits.context)));
+            return Err(Invalid::new(
+                "prompt",
+                format!("has {} bytes, too many for a context of {} tokens", self.prompt.len(), limits.context),
+            ));
         }
         let prompt = tokenizer.encode(&self.prompt);
         let room = limits.context.saturating_sub(prompt.len());
@@ -219,7 +222,11 @@ impl CompletionRequest {
             Some(given) if given > room => {
                 return Err(Invalid::new(
                     "max_tokens",
-                    format!("is {given}, but after the prompt's {} tokens the context of {} has room for {room}", prompt.len(), limits.context),
+                    format!(
+                        "is {given}, but after the prompt's {} tokens the context of {} has room for {room}",
+                        prompt.len(),
+                        limits.context
+                    ),
                 ));
             }
             Some(given) => given,
@@ -250,10 +257,14 @@ impl CompletionRequest {
 
 impl RetrievalRequest {
     fn validate(self, limits: &Limits) -> Result<NeighbourSource, Invalid> {
-        let options = SearchOptions::validate("retrieval.", self.neighbours, self.collection.as_deref(), self.max_distance, limits)?;
+        let options =
+            SearchOptions::validate("retrieval.", self.neighbours, self.collection.as_deref(), self.max_distance, limits)?;
         if let Some(provided) = &self.provided {
             if provided.is_empty() || provided.len() > MAX_NEIGHBOURS {
-                return Err(Invalid::new("retrieval.provided", format!("must have 1 to {MAX_NEIGHBOURS} neighbours, has {}", provided.len())));
+                return Err(Invalid::new(
+                    "retrieval.provided",
+                    format!("must have 1 to {MAX_NEIGHBOURS} neighbours, has {}", provided.len()),
+                ));
             }
             if let Some(at) = provided.iter().position(|given| given.neighbour.is_empty()) {
                 return Err(Invalid::new(format!("retrieval.provided[{at}].neighbour"), "must not be empty"));
@@ -282,14 +293,20 @@ impl SearchOptions {
     ) -> Result<Self, Invalid> {
         let neighbours = neighbours.unwrap_or(limits.neighbours);
         if neighbours > limits.max_neighbours {
-            return Err(Invalid::new(format!("{prefix}neighbours"), format!("must be 0 to {}, is {neighbours}", limits.max_neighbours)));
+            return Err(Invalid::new(
+                format!("{prefix}neighbours"),
+                format!("must be 0 to {}, is {neighbours}", limits.max_neighbours),
+            ));
         }
         let collection = match collection {
             None => CollectionName::default(),
             Some(name) => CollectionName::parse(&format!("{prefix}collection"), name)?,
         };
         if let Some(given) = max_distance.filter(|given| !(0.0..=4.0).contains(given)) {
-            return Err(Invalid::new(format!("{prefix}max_distance"), format!("must be 0 to 4 (squared distance of normalised vectors), is {given}")));
+            return Err(Invalid::new(
+                format!("{prefix}max_distance"),
+                format!("must be 0 to 4 (squared distance of normalised vectors), is {given}"),
+            ));
         }
         Ok(Self { collection, neighbours, max_distance })
     }
@@ -321,7 +338,10 @@ fn stops(stop: Option<Stop>) -> Result<Vec<String>, Invalid> {
     }
     for (at, stop) in stops.iter().enumerate() {
         if stop.is_empty() || stop.len() > MAX_STOP_BYTES {
-            return Err(Invalid::new(format!("stop[{at}]"), format!("must have 1 to {MAX_STOP_BYTES} bytes, has {}", stop.len())));
+            return Err(Invalid::new(
+                format!("stop[{at}]"),
+                format!("must have 1 to {MAX_STOP_BYTES} bytes, has {}", stop.len()),
+            ));
         }
     }
     Ok(stops)

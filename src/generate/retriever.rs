@@ -60,7 +60,12 @@ impl Retriever {
     ///
     /// # Errors
     /// The embedder or the database fails.
-    pub async fn retrieve_text(&self, text: &str, alignment: Alignment, options: &SearchOptions) -> Result<TextNeighbours, RetrievalError> {
+    pub async fn retrieve_text(
+        &self,
+        text: &str,
+        alignment: Alignment,
+        options: &SearchOptions,
+    ) -> Result<TextNeighbours, RetrievalError> {
         let tokens = self.tokenizer.encode(text);
         if tokens.is_empty() {
             return Ok(TextNeighbours { version: 0, chunks: Vec::new() });

@@ -72,7 +72,14 @@ impl Sampler {
         }
         let wanted = weights.iter().sum::<f64>() * f64::from(self.sampling.top_p);
         let mut sum = 0.0;
-        let nucleus = weights.iter().take_while(|&&weight| { let more = sum < wanted; sum += weight; more }).count();
+        let nucleus = weights
+            .iter()
+            .take_while(|&&weight| {
+                let more = sum < wanted;
+                sum += weight;
+                more
+            })
+            .count();
         nucleus.clamp(1, probable)
     }
 

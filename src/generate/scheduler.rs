@@ -25,7 +25,10 @@ pub(super) struct Parts {
 
 impl Parts {
     pub fn provided_tokens(&self, given: &ProvidedNeighbour) -> NeighbourTokens {
-        NeighbourTokens { neighbour: self.tokenizer.encode(&given.neighbour), continuation: self.tokenizer.encode(&given.continuation) }
+        NeighbourTokens {
+            neighbour: self.tokenizer.encode(&given.neighbour),
+            continuation: self.tokenizer.encode(&given.continuation),
+        }
     }
 }
 

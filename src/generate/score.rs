@@ -31,7 +31,12 @@ pub(super) fn score(model: &mut Model, parts: &Parts, request: &ScoreRequest) ->
         .collect())
 }
 
-fn neighbours(parts: &Parts, request: &ScoreRequest, grid: Grid, chunks: Range<usize>) -> Result<Vec<Vec<NeighbourTokens>>, GenerateError> {
+fn neighbours(
+    parts: &Parts,
+    request: &ScoreRequest,
+    grid: Grid,
+    chunks: Range<usize>,
+) -> Result<Vec<Vec<NeighbourTokens>>, GenerateError> {
     match &request.source {
         NeighbourSource::Off => Ok(vec![Vec::new(); chunks.len()]),
         NeighbourSource::Provided(provided) => {

@@ -39,7 +39,8 @@ impl Stops {
     fn possible_start(&self) -> usize {
         let begins = |length: usize| {
             let from = self.held.len() - length;
-            self.held.is_char_boundary(from) && self.stops.iter().any(|stop| stop.len() > length && stop.starts_with(&self.held[from..]))
+            self.held.is_char_boundary(from)
+                && self.stops.iter().any(|stop| stop.len() > length && stop.starts_with(&self.held[from..]))
         };
         let longest = self.stops.iter().map(String::len).max().unwrap_or(0);
         (1..=self.held.len().min(longest)).rev().find(|&length| begins(length)).unwrap_or(0)

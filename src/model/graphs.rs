@@ -89,7 +89,11 @@ impl Graphs {
             output[chunk * size..(chunk + 1) * size].to_vec()
         };
         Ok((0..chunks.len())
-            .map(|chunk| EncodedNeighbours { key: part(&outputs[0], chunk), value: part(&outputs[1], chunk), mask: part(&outputs[2], chunk) })
+            .map(|chunk| EncodedNeighbours {
+                key: part(&outputs[0], chunk),
+                value: part(&outputs[1], chunk),
+                mask: part(&outputs[2], chunk),
+            })
             .collect())
     }
 

@@ -87,7 +87,11 @@ impl Manifest {
             return Err(format!("data_type is {:?}, this server reads float32", self.data_type));
         }
         if self.cross_attention.layers != self.cca_layers.len() {
-            return Err(format!("cross_attention.layers is {}, cca_layers has {}", self.cross_attention.layers, self.cca_layers.len()));
+            return Err(format!(
+                "cross_attention.layers is {}, cca_layers has {}",
+                self.cross_attention.layers,
+                self.cca_layers.len()
+            ));
         }
         if self.self_attention.lower_layers + self.self_attention.upper_layers != self.layers {
             return Err("self_attention.lower_layers and upper_layers do not add up to layers".to_owned());

@@ -139,7 +139,11 @@ impl Model {
     }
 
     /// Encoded neighbours by chunk; a chunk with none is not there.
-    fn encode(&mut self, first: usize, neighbours: &[Vec<NeighbourTokens>]) -> Result<HashMap<usize, EncodedNeighbours>, OnnxError> {
+    fn encode(
+        &mut self,
+        first: usize,
+        neighbours: &[Vec<NeighbourTokens>],
+    ) -> Result<HashMap<usize, EncodedNeighbours>, OnnxError> {
         let present: Vec<usize> = (0..neighbours.len()).filter(|&at| !neighbours[at].is_empty()).collect();
         if present.is_empty() {
             return Ok(HashMap::new());

@@ -121,7 +121,9 @@ fn parity_with_pytorch() {
 
 /// Tokens that look like text to nobody, but are the same every time.
 fn tokens(count: usize, seed: u32) -> Vec<TokenId> {
-    (0..count as u32).map(|at| 300 + (at.wrapping_mul(2_654_435_761).wrapping_add(seed.wrapping_mul(40_503)) >> 9) % 15_000).collect()
+    (0..count as u32)
+        .map(|at| 300 + (at.wrapping_mul(2_654_435_761).wrapping_add(seed.wrapping_mul(40_503)) >> 9) % 15_000)
+        .collect()
 }
 
 fn neighbour(seed: u32) -> NeighbourTokens {
@@ -145,7 +147,8 @@ fn steps_of_any_size_give_the_logits_of_one_step() {
     let tokens = tokens(230, 1);
     for grid in [Grid::prompt_start(), Grid::with_first_chunk(7), Grid::with_first_chunk(1)] {
         let chunks = grid.complete_chunks(tokens.len());
-        let neighbours: Vec<Vec<NeighbourTokens>> = (0..chunks as u32).map(|chunk| vec![neighbour(chunk), neighbour(chunk + 9)]).collect();
+        let neighbours: Vec<Vec<NeighbourTokens>> =
+            (0..chunks as u32).map(|chunk| vec![neighbour(chunk), neighbour(chunk + 9)]).collect();
         let expected = whole(&mut model, &tokens, grid, &neighbours);
         for size in [1, 5, 64, 100] {
             model.start(grid).unwrap();
@@ -179,7 +182,9 @@ fn neighbours_change_what_comes_after_their_chunk_and_nothing_before() {
     let mut model = model();
     let vocabulary = model.manifest().vocabulary;
     let (tokens, grid) = (tokens(200, 3), Grid::prompt_start());
-    let with = |model: &mut Model, second: NeighbourTokens| whole(model, &tokens, grid, &[vec![neighbour(1)], vec![second], vec![neighbour(5)]]);
+    let with = |model: &mut Model, second: NeighbourTokens| {
+        whole(model, &tokens, grid, &[vec![neighbour(1)], vec![second], vec![neighbour(5)]])
+    };
     let (a, b) = (with(&mut model, neighbour(20)), with(&mut model, neighbour(30)));
     // The last token of chunk 1 is the first that attends its neighbours.
     let first = 127 * vocabulary;

@@ -9,7 +9,9 @@ pub use runtime::{Runtime, default_library};
 /// What went wrong in ONNX Runtime.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OnnxError {
-    #[error("cannot load ONNX Runtime from {path}: {reason}; `make setup` installs it, the setting `onnxruntime` names another place")]
+    #[error(
+        "cannot load ONNX Runtime from {path}: {reason}; `make setup` installs it, the setting `onnxruntime` names another place"
+    )]
     Library { path: String, reason: String },
     #[error("cannot load the graph {path}: {reason}")]
     Graph { path: String, reason: String },

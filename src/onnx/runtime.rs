@@ -39,8 +39,11 @@ impl Runtime {
                 Err(error(format!("this process already uses {}", runtime.library.display())))
             };
         }
-        let environment =
-            ort::init_from(&path).map_err(|e| error(e.to_string()))?.with_name("retro").build().map_err(|e| error(e.to_string()))?;
+        let environment = ort::init_from(&path)
+            .map_err(|e| error(e.to_string()))?
+            .with_name("retro")
+            .build()
+            .map_err(|e| error(e.to_string()))?;
         let runtime = Self { environment, library: path };
         *loaded = Some(runtime.clone());
         Ok(runtime)

@@ -144,7 +144,6 @@ fn token_bytes(token: &str, alphabet: &std::collections::HashMap<char, u8>) -> B
     token.chars().map(|symbol| alphabet.get(&symbol).copied()).collect::<Option<Vec<u8>>>().unwrap_or_default().into()
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
