@@ -8,7 +8,7 @@ use safetensors::tensor::TensorView;
 
 use super::{Logits, Model, NeighbourTokens};
 use crate::onnx::{Runtime, default_library};
-use crate::text::{Grid, TokenId};
+use crate::text::{Grid, TokenId, Tokenizer};
 
 const TOLERANCE: f32 = 1e-3;
 
@@ -119,15 +119,22 @@ fn parity_with_pytorch() {
     println!("{cases} cases, {positions} positions, largest difference {greatest:e}");
 }
 
-/// Tokens that look like text to nobody, but are the same every time.
-fn tokens(count: usize, seed: u32) -> Vec<TokenId> {
-    (0..count as u32)
-        .map(|at| 300 + (at.wrapping_mul(2_654_435_761).wrapping_add(seed.wrapping_mul(40_503)) >> 9) % 15_000)
-        .collect()
+/// Tokens of the sample articles, from a place that depends on `seed`: text, since the model leaves noise aside.
+fn tokens(count: usize, seed: usize) -> Vec<TokenId> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(root().join("samples")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let tokenizer = Tokenizer::load(&root().join("models/retro-10m/tokenizer.json")).unwrap();
+    let texts = paths.iter().skip(seed % paths.len()).map(|path| std::fs::read_to_string(path).unwrap());
+    texts.flat_map(|text| tokenizer.encode(&text)).take(count).collect()
 }
 
-fn neighbour(seed: u32) -> NeighbourTokens {
+fn neighbour(seed: usize) -> NeighbourTokens {
     NeighbourTokens { neighbour: tokens(64, seed), continuation: tokens(40, seed + 1) }
+}
+
+/// A neighbour that repeats chunk `chunk` of `sequence`, as one from the same text does; the model leaves others aside.
+fn repeating(sequence: &[TokenId], grid: Grid, chunk: usize, continuation: usize) -> NeighbourTokens {
+    NeighbourTokens { neighbour: sequence[grid.tokens(chunk)].to_vec(), continuation: tokens(64, continuation) }
 }
 
 fn whole(model: &mut Model, tokens: &[TokenId], grid: Grid, neighbours: &[Vec<NeighbourTokens>]) -> Vec<f32> {
@@ -148,7 +155,7 @@ fn steps_of_any_size_give_the_logits_of_one_step() {
     for grid in [Grid::prompt_start(), Grid::with_first_chunk(7), Grid::with_first_chunk(1)] {
         let chunks = grid.complete_chunks(tokens.len());
         let neighbours: Vec<Vec<NeighbourTokens>> =
-            (0..chunks as u32).map(|chunk| vec![neighbour(chunk), neighbour(chunk + 9)]).collect();
+            (0..chunks).map(|chunk| vec![neighbour(chunk), repeating(&tokens, grid, chunk, 9)]).collect();
         let expected = whole(&mut model, &tokens, grid, &neighbours);
         for size in [1, 5, 64, 100] {
             model.start(grid).unwrap();
@@ -185,11 +192,12 @@ fn neighbours_change_what_comes_after_their_chunk_and_nothing_before() {
     let with = |model: &mut Model, second: NeighbourTokens| {
         whole(model, &tokens, grid, &[vec![neighbour(1)], vec![second], vec![neighbour(5)]])
     };
-    let (a, b) = (with(&mut model, neighbour(20)), with(&mut model, neighbour(30)));
+    let (a, b) = (repeating(&tokens, grid, 1, 20), repeating(&tokens, grid, 1, 30));
+    let (a, b) = (with(&mut model, a), with(&mut model, b));
     // The last token of chunk 1 is the first that attends its neighbours.
     let first = 127 * vocabulary;
     assert_eq!(a[..first], b[..first]);
-    assert!(distance(&a[first..first + vocabulary], &b[first..first + vocabulary]) > 1e-4);
+    assert!(distance(&a[first..first + vocabulary], &b[first..first + vocabulary]) > 1e-2);
 }
 
 #[test]
@@ -200,10 +208,11 @@ fn missing_neighbours_are_retrieval_off_exactly() {
     let off = whole(&mut model, &tokens, grid, &vec![Vec::new(); chunks]);
     let missing = whole(&mut model, &tokens, grid, &vec![vec![NeighbourTokens::default(); 2]; chunks]);
     assert_eq!(off, missing);
-    let on = whole(&mut model, &tokens, grid, &vec![vec![neighbour(8)]; chunks]);
-    assert!(distance(&off, &on) > 1e-3);
+    let own = |chunk| repeating(&tokens, grid, chunk, 8);
+    let on = whole(&mut model, &tokens, grid, &[vec![own(0)], vec![own(1)], vec![own(2)]]);
+    assert!(distance(&off, &on) > 1e-2);
     // A chunk with fewer neighbours than its fellow is padded with missing ones, which change nothing.
-    let mixed = whole(&mut model, &tokens, grid, &[vec![neighbour(8)], vec![neighbour(8), neighbour(2)], vec![neighbour(8)]]);
+    let mixed = whole(&mut model, &tokens, grid, &[vec![own(0)], vec![own(1), neighbour(2)], vec![own(2)]]);
     let vocabulary = model.manifest().vocabulary;
     let second_chunk_attends = (grid.tokens(1).end - 1) * vocabulary;
     assert!(distance(&on[..second_chunk_attends], &mixed[..second_chunk_attends]) < 1e-5);

@@ -1,0 +1,194 @@
+"""The three graphs of docs/model-format.md, made from the PyTorch model by hand.
+
+Hand-made rather than traced: the inputs' names and shapes are a contract, and self-attention has to be the one operator
+that updates a preallocated cache in place.
+"""
+
+from onnx import TensorProto
+
+from training.graph import Graph, Weights
+from training.model import DecoderLayer, Retro
+from training.onnx_parts import (
+    FLOAT,
+    array,
+    attend,
+    cache_inputs,
+    feed_forward,
+    linear,
+    mask_bias,
+    rms_norm,
+    rope_caches,
+    rotary,
+    scaled_query,
+    self_attention,
+    split_heads,
+)
+from training.relevance import RelevanceGate
+
+
+def attention_block(graph: Graph, x: str, number: int, layer: DecoderLayer, cache: int, caches: list[str]) -> str:
+    normed = rms_norm(graph, x, f"layer_{number}.attention_norm", layer.attention_norm)
+    return graph.add("Add", [x, self_attention(graph, normed, f"layer_{number}.attention", layer.attention, cache, caches)])
+
+
+def feed_forward_block(graph: Graph, x: str, name: str, layer) -> str:
+    normed = rms_norm(graph, x, f"{name}.feed_forward_norm", layer.feed_forward_norm)
+    return graph.add("Add", [x, feed_forward(graph, normed, f"{name}.feed_forward", layer.feed_forward)])
+
+
+def lower(model: Retro, weights: Weights) -> Graph:
+    config, graph = model.config, Graph("lower", weights)
+    graph.input("tokens", TensorProto.INT64, ["rows", "step"])
+    graph.output("hidden", FLOAT, ["rows", "step", config.hidden_size])
+    cache_inputs(graph, config.lower_layers, config.heads, config.head_size)
+    caches = rope_caches(graph, config.context, config.head_size, config.rope_base)
+    x = graph.add("Gather", [graph.weight("embedding", array(model.embedding.weight)), "tokens"])
+    for number in range(1, config.lower_layers + 1):
+        layer = model.layers[number - 1]
+        x = attention_block(graph, x, number, layer, number - 1, caches)
+        if number < config.lower_layers:
+            x = feed_forward_block(graph, x, f"layer_{number}", layer)
+    graph.add("Identity", [x], outputs=["hidden"])
+    return graph
+
+
+def relevance(graph: Graph, gate: RelevanceGate, chunk: str, chunks: str, embedded: str, mask: str, length: int) -> str:
+    """The factor of each neighbour's values, [C*K, 1, 1]; arguments as in training/relevance.py, C and K flattened."""
+    rank = gate.token.out_features
+    token = linear(graph, embedded, "encoder.relevance.token", gate.token)
+    shape = graph.add("Concat", [chunks, graph.constant([-1, length, rank])], axis=0)
+    token = graph.add("Transpose", [graph.add("Reshape", [token, shape])], perm=[0, 1, 3, 2])
+    rows = graph.add("Unsqueeze", [linear(graph, chunk, "encoder.relevance.chunk", gate.chunk), graph.constant([1])])
+    bias = graph.add("Concat", [chunks, graph.constant([-1, 1, length])], axis=0)
+    bias = graph.add("Reshape", [mask_bias(graph, mask), bias])
+    found = graph.add("Add", [graph.add("MatMul", [rows, token]), bias])
+    found = graph.add("ReduceMax", [found, graph.constant([3])], keepdims=0)  # [C, K, m]
+    offset = graph.weight("encoder.relevance.offset.bias", array(gate.offset.bias))
+    offset = graph.add("Add", [linear(graph, chunk, "encoder.relevance.offset", gate.offset), offset])
+    found = graph.add("Add", [found, graph.add("Transpose", [offset], perm=[0, 2, 1])])
+    found = graph.add("Mul", [found, graph.add("Unsqueeze", ["chunk_mask", graph.constant([1])])])
+    evidence = graph.add("ReduceSum", [found, graph.constant([2])], keepdims=1)
+    evidence = graph.add("Add", [evidence, graph.weight("encoder.relevance.bias", array(gate.bias))])
+    return graph.add("Reshape", [graph.add("Sigmoid", [evidence]), graph.constant([-1, 1, 1])])
+
+
+def encoder(model: Retro, weights: Weights) -> Graph:
+    config, graph, module = model.config, Graph("encoder", weights), model.encoder
+    length, size, d, m = config.retrieved_length, config.encoder_size, config.head_size, config.chunk_length
+    graph.input("neighbour_tokens", TensorProto.INT64, ["chunks", "neighbours", length])
+    graph.input("chunk_hidden", FLOAT, ["chunks", m, config.hidden_size])
+    graph.input("chunk_mask", FLOAT, ["chunks", m])
+    # K and T are left open: a request may ask for another number of neighbours than the model was trained with.
+    cross = ["chunks", len(config.cca_layers), config.heads, "cross_tokens", d]
+    graph.output("cross_key", FLOAT, cross)
+    graph.output("cross_value", FLOAT, cross)
+    graph.output("cross_mask", FLOAT, ["chunks", "cross_tokens"])
+
+    caches = rope_caches(graph, config.context, d, config.rope_base)
+    origin = graph.constant([0])
+    chunks = graph.add("Shape", ["chunk_hidden"], start=0, end=1)
+    tokens = graph.add("Reshape", ["neighbour_tokens", graph.constant([-1, length])])
+    real = graph.add("Not", [graph.add("Equal", [tokens, graph.constant(0)])])
+    mask = graph.add("Cast", [real], to=FLOAT)  # [C*K, R]
+    rows_of_chunk = graph.add("Concat", [chunks, graph.constant([-1])], axis=0)
+    graph.add("Reshape", [mask, rows_of_chunk], outputs=["cross_mask"])
+
+    embedded = graph.add("Gather", [graph.weight("embedding", array(model.embedding.weight)), tokens])
+    embedded = graph.add("Mul", [embedded, graph.add("Unsqueeze", [mask, graph.constant([2])])])
+    previous = linear(graph, embedded, "encoder.previous", module.previous)
+    shifted = graph.add("Pad", [previous, graph.constant([0, 1, 0, 0, -1, 0])])
+    x = graph.add("Add", [linear(graph, embedded, "encoder.token", module.token), shifted])
+
+    bias = mask_bias(graph, mask)
+    chunk = rms_norm(graph, "chunk_hidden", "encoder.chunk_norm", module.chunk_norm)
+    chunk_bias = mask_bias(graph, "chunk_mask")
+    heads = graph.constant([0, 0, config.encoder_heads, d])
+    for number, layer in enumerate(module.layers, start=1):
+        name = f"encoder.layer_{number}"
+        normed = rms_norm(graph, x, f"{name}.attention_norm", layer.attention_norm)
+        own = layer.attention
+        query = rotary(graph, linear(graph, normed, f"{name}.attention.query", scaled_query(own)), origin, caches)
+        key = rotary(graph, linear(graph, normed, f"{name}.attention.key", own.key), origin, caches)
+        value = linear(graph, normed, f"{name}.attention.value", own.value)
+        parts = [split_heads(graph, part, heads) for part in (query, key, value)]
+        mixed = attend(graph, *parts, bias, size)
+        x = graph.add("Add", [x, linear(graph, mixed, f"{name}.attention.output", own.output)])
+        if layer.cross is not None:
+            normed = rms_norm(graph, x, f"{name}.cross_norm", layer.cross_norm)
+            query = rotary(graph, linear(graph, normed, f"{name}.cross.query", scaled_query(layer.cross)), origin, caches)
+            key = rotary(graph, linear(graph, chunk, f"{name}.cross.key", layer.cross.key), origin, caches)
+            value = linear(graph, chunk, f"{name}.cross.value", layer.cross.value)
+            # A chunk's keys are shared by its K neighbours, laid along the query axis: [C, H, K*R, D].
+            along = graph.add("Concat", [chunks, graph.constant([-1, config.encoder_heads, d])], axis=0)
+            query = split_heads(graph, query, along)
+            key, value = split_heads(graph, key, heads), split_heads(graph, value, heads)
+            read = attend(graph, query, key, value, chunk_bias, size)
+            read = linear(graph, read, f"{name}.cross.output", layer.cross.output)
+            x = graph.add("Add", [x, graph.add("Reshape", [read, graph.constant([-1, length, size])])])
+        x = feed_forward_block(graph, x, name, layer)
+    x = rms_norm(graph, x, "encoder.final_norm", module.final_norm)
+    gate = None
+    if module.relevance is not None:
+        gate = relevance(graph, module.relevance, chunk, chunks, embedded, mask, length)
+
+    along = graph.add("Concat", [chunks, graph.constant([-1, config.heads, d])], axis=0)
+    keys, values = [], []
+    for number in config.cca_layers:
+        cca, name = model.layers[number - 1].cca, f"layer_{number}.cca"
+        key = rotary(graph, linear(graph, x, f"{name}.key", cca.key), origin, caches)
+        value = linear(graph, x, f"{name}.value", cca.value)
+        if gate is not None:
+            value = graph.add("Mul", [value, gate])
+        for part, parts in ((key, keys), (value, values)):
+            parts.append(graph.add("Unsqueeze", [split_heads(graph, part, along), graph.constant([1])]))
+    graph.add("Concat", keys, outputs=["cross_key"], axis=1)
+    graph.add("Concat", values, outputs=["cross_value"], axis=1)
+    return graph
+
+
+def upper(model: Retro, weights: Weights) -> Graph:
+    config, graph = model.config, Graph("upper", weights)
+    d, cca_layers = config.head_size, len(config.cca_layers)
+    graph.input("hidden", FLOAT, ["rows", "step", config.hidden_size])
+    cache_inputs(graph, config.layers - config.lower_layers, config.heads, d)
+    for name in ("cross_key", "cross_value"):
+        graph.input(name, FLOAT, ["rows", cca_layers, config.heads, "cross_tokens", d])
+    graph.input("cross_mask", FLOAT, ["rows", "cross_tokens"])
+    graph.input("cross_position", TensorProto.INT64, ["rows", "step"])
+    graph.input("logits_from", TensorProto.INT64, [1])
+    graph.output("logits", FLOAT, ["rows", "logit_step", config.vocabulary])
+
+    caches = rope_caches(graph, config.context, d, config.rope_base)
+    bias = mask_bias(graph, "cross_mask")
+    gate = graph.add("ReduceMax", ["cross_mask", graph.constant([1])], keepdims=1)
+    gate = graph.add("Unsqueeze", [gate, graph.constant([2])])  # [B, 1, 1]: 0 where every neighbour is padding
+    position = graph.add("Add", ["cross_position", graph.constant(config.chunk_length - 1)])
+    heads = graph.constant([0, 0, config.heads, d])
+
+    def cca_block(x: str, number: int) -> str:
+        layer, name = model.layers[number - 1], f"layer_{number}.cca"
+        which = graph.constant(config.cca_layers.index(number))
+        normed = rms_norm(graph, x, f"layer_{number}.cca_norm", layer.cca_norm)
+        query = rotary(graph, linear(graph, normed, f"{name}.query", scaled_query(layer.cca)), position, caches)
+        key, value = (graph.add("Gather", [part, which], axis=1) for part in ("cross_key", "cross_value"))
+        read = attend(graph, split_heads(graph, query, heads), key, value, bias, config.hidden_size)
+        read = linear(graph, read, f"{name}.output", layer.cca.output)
+        return graph.add("Add", [x, graph.add("Mul", [read, gate])])
+
+    x = feed_forward_block(graph, cca_block("hidden", config.lower_layers), f"layer_{config.lower_layers}", model.layers[config.lower_layers - 1])
+    for number in range(config.lower_layers + 1, config.layers + 1):
+        layer = model.layers[number - 1]
+        x = attention_block(graph, x, number, layer, number - 1 - config.lower_layers, caches)
+        if number in config.cca_layers:
+            x = cca_block(x, number)
+        x = feed_forward_block(graph, x, f"layer_{number}", layer)
+    wanted = graph.add("Slice", [x, "logits_from", graph.constant([2**31 - 1]), graph.constant([1])])
+    normed = rms_norm(graph, wanted, "final_norm", model.final_norm)
+    table = graph.add("Transpose", [graph.weight("embedding", array(model.embedding.weight))], perm=[1, 0])
+    graph.add("MatMul", [normed, table], outputs=["logits"])
+    return graph
+
+
+def build(model: Retro) -> tuple[list[Graph], Weights]:
+    weights = Weights()
+    return [part(model, weights) for part in (lower, encoder, upper)], weights
