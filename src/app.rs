@@ -11,7 +11,7 @@ use crate::catalogue::Catalogue;
 use crate::embedder::Embedder;
 use crate::generate::{CompletionRequest, Generator, Retriever, fold};
 use crate::ingest::{Ingest, IngestLimits};
-use crate::model::{Manifest, Model};
+use crate::model::{Checked, Manifest, Model, ModelFolder};
 use crate::neighbours::{Database, Identity};
 use crate::onnx::Runtime;
 use crate::settings::Settings;
@@ -21,7 +21,7 @@ use crate::text::Tokenizer;
 #[derive(Clone)]
 pub struct Parts {
     pub runtime: Runtime,
-    pub manifest: Arc<Manifest>,
+    pub model: ModelFolder,
     pub tokenizer: Arc<Tokenizer>,
     pub embedder: Embedder,
     pub database: Database,
@@ -39,22 +39,22 @@ impl Parts {
         std::fs::create_dir_all(&settings.data_dir)
             .with_context(|| format!("the data folder {} cannot be made", settings.data_dir.display()))?;
         let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
-        let manifest = Arc::new(Manifest::load(&settings.model)?);
-        let tokenizer = Arc::new(Tokenizer::load(&settings.model.join("tokenizer.json"))?);
+        let model = ModelFolder::open(&settings.model, &settings.precision, Checked::Chosen)?;
+        let tokenizer = Arc::new(Tokenizer::load(&model.tokenizer())?);
         let embedder = Embedder::load(&runtime, &settings.embedder, settings.threads)?;
-        if embedder.name() != manifest.embedder.name {
+        let trained_with = &model.manifest().embedder.name;
+        if embedder.name() != trained_with {
             tracing::warn!(
-                "the model was trained with the neighbours of {}, the embedder is {}: its neighbours may help it less",
-                manifest.embedder.name,
+                "the model was trained with the neighbours of {trained_with}, the embedder is {}: its neighbours may help it less",
                 embedder.name()
             );
         }
-        let database = Database::open(&settings.lance_uri(), identity(&manifest, &tokenizer, &embedder)).await?;
+        let database = Database::open(&settings.lance_uri(), identity(model.manifest(), &tokenizer, &embedder)).await?;
         let retriever = Retriever::new(Arc::clone(&tokenizer), embedder.clone(), database.clone());
         let catalogue = Catalogue::open(&settings.data_dir, settings.database_url.as_deref()).await?;
         let ingest =
             Ingest::new(catalogue.clone(), database.clone(), Arc::clone(&tokenizer), embedder.clone(), settings.writer_lock());
-        Ok(Self { runtime, manifest, tokenizer, embedder, database, retriever, catalogue, ingest })
+        Ok(Self { runtime, model, tokenizer, embedder, database, retriever, catalogue, ingest })
     }
 
     /// Loads the model and starts its thread.
@@ -62,7 +62,7 @@ impl Parts {
     /// # Errors
     /// ONNX Runtime refuses a graph.
     pub fn generator(&self, settings: &Settings) -> anyhow::Result<Generator> {
-        let model = Model::load(&self.runtime, &settings.model, settings.threads)?;
+        let model = Model::load(&self.runtime, &self.model, settings.threads)?;
         Ok(Generator::start(model, Arc::clone(&self.tokenizer), self.retriever.clone(), settings.max_queue)?)
     }
 }

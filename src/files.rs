@@ -1,6 +1,5 @@
 //! Checks of files against a manifest: a model that was altered or cut short is named, never run.
 
-use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
@@ -23,17 +22,17 @@ pub enum FileError {
     Size { name: String, found: u64, expected: u64 },
     #[error("{name} was altered: its sha256 is {found}, the manifest says {expected}")]
     Altered { name: String, found: String, expected: String },
-    #[error("the manifest names {name:?}, which is not a plain file name")]
+    #[error("the manifest names {name:?}, which is no place inside its folder")]
     Name { name: String },
 }
 
-/// Compares each file of `folder` with its entry.
+/// Compares files of `folder` with their entries; a name may lead into a folder of it, by `/`.
 ///
 /// # Errors
 /// The first file that is missing, has another size or another sha256.
-pub fn check_files(folder: &Path, files: &BTreeMap<String, FileEntry>) -> Result<(), FileError> {
+pub fn check_files<'a>(folder: &Path, files: impl IntoIterator<Item = (&'a String, &'a FileEntry)>) -> Result<(), FileError> {
     for (name, entry) in files {
-        if name.contains(['/', '\\']) || name == ".." {
+        if name.contains('\\') || name.split('/').any(|part| matches!(part, "" | "." | "..")) {
             return Err(FileError::Name { name: name.clone() });
         }
         let read = |source| FileError::Read { name: name.clone(), source };
@@ -65,6 +64,8 @@ pub fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -83,7 +84,9 @@ mod tests {
 
     #[test]
     fn a_manifest_cannot_reach_out_of_its_folder() {
-        let files = BTreeMap::from([("../x".to_owned(), FileEntry { sha256: String::new(), bytes: 0 })]);
-        assert!(matches!(check_files(Path::new("."), &files), Err(FileError::Name { .. })));
+        for name in ["../x", "/x", "a/../../x", "a//x", "..\\x", "."] {
+            let files = BTreeMap::from([(name.to_owned(), FileEntry { sha256: String::new(), bytes: 0 })]);
+            assert!(matches!(check_files(Path::new("."), &files), Err(FileError::Name { .. })), "{name}");
+        }
     }
 }

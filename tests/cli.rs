@@ -24,10 +24,11 @@ fn help_names_every_setting_with_its_default_and_its_variable() {
     for (name, default) in [
         ("listen", "127.0.0.1:8080"),
         ("data-dir", "data"),
-        ("model", "models/retro-10m"),
+        ("model", "models/retro-nano"),
         ("embedder", "runtime/all-MiniLM-L6-v2"),
         ("onnxruntime", "where `make setup` puts it"),
         ("device", "auto"),
+        ("precision", "auto"),
         ("database-url", "sqlite in data_dir"),
         ("lance-uri", "data_dir/lance"),
         ("threads", "0"),

@@ -6,6 +6,7 @@ mod complete;
 mod crash;
 mod documents;
 mod ending;
+mod eval;
 mod openapi;
 mod samples;
 mod server;

@@ -15,8 +15,11 @@ async fn a_started_server_is_alive_and_ready() {
 async fn info_tells_what_runs() {
     let info = get(shared(), "/v1/info").await.ok();
     assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(info["model"]["name"], "retro-10m");
+    assert_eq!(info["model"]["name"], "retro-nano");
     assert!(info["model"]["parameters"].as_u64().unwrap() > 1_000_000);
+    assert_eq!(info["model"]["variant"], "int8");
+    assert_eq!((&info["model"]["data_type"], &info["model"]["weights"]), (&json!("float32"), &json!("int8")));
+    assert_eq!(info["model"]["files"].as_object().unwrap().len(), 5);
     assert_eq!(info["model"]["files"]["tokenizer.json"]["sha256"].as_str().unwrap().len(), 64);
     assert_eq!(info["embedder"]["dimension"], 384);
     assert_eq!(info["runtime"]["provider"], "CPUExecutionProvider");

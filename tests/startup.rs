@@ -27,7 +27,7 @@ fn a_model_with_a_missing_or_an_altered_file() {
     model_copy(model.path());
     let flag = format!("--model={}", model.path().display());
 
-    let graph = model.path().join("lower.onnx");
+    let graph = model.path().join("int8/lower.onnx");
     let whole = std::fs::read(&graph).unwrap();
     let mut altered = whole.clone();
     *altered.last_mut().unwrap() ^= 1;
@@ -40,6 +40,14 @@ fn a_model_with_a_missing_or_an_altered_file() {
     std::fs::remove_file(&graph).unwrap();
     let said = refused(data.path(), &[&flag]);
     assert!(said.contains("lower.onnx"), "{said}");
+    // What does not run may be missing, but `doctor` sees it.
+    let output = retro("doctor", data.path(), &[&flag, "--precision=fp32"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.lines().any(|line| line.starts_with("wrong  model files") && line.contains("int8/lower.onnx")), "{said}");
+    let output = retro("retrieve", data.path(), &[&flag, "--precision=fp32", "tea"]);
+    assert!(output.status.success(), "{output:?}");
+    let said = refused(data.path(), &[&flag, "--precision=int3"]);
+    assert!(said.contains("int3") && said.contains("auto, fp32, int8"), "{said}");
     std::fs::remove_file(model.path().join("retro.json")).unwrap();
     let said = refused(data.path(), &[&flag]);
     assert!(said.contains("retro.json") && said.contains(model.path().to_str().unwrap()), "{said}");

@@ -41,7 +41,7 @@ def random_tokens(rng: np.random.Generator, count: int, vocabulary: int) -> np.n
 def chunk_neighbours(rng: np.random.Generator, chunk: np.ndarray, config: Config) -> np.ndarray:
     """int64 [K, R] for the tokens of a chunk: of random lengths, some without continuation, some missing.
 
-    About half repeat the chunk: others weigh little where the model has a relevance gate, and would test little.
+    About half repeat the chunk: a trained model gives others little weight, so they would test little.
     """
     result = np.zeros((config.neighbours, config.retrieved_length), np.int64)
     n = config.neighbour_length

@@ -16,7 +16,6 @@ class Config:
     encoder_layers: int = 2
     encoder_heads: int = 4
     encoder_feed_forward: int = 344
-    relevance_rank: int = 0  # of the relevance gate; 0: the model has none (it is fitted after training)
     context: int = 512
     chunk_length: int = 64
     neighbours: int = 2
@@ -41,3 +40,22 @@ class Config:
     @staticmethod
     def from_dict(values: dict) -> "Config":
         return Config(**{**values, "cca_layers": tuple(values["cca_layers"])})
+
+
+SIZES = {
+    # Trainable on two processor cores.
+    "nano": Config(),
+    # Meant for a GPU.
+    "small": Config(
+        hidden_size=640,
+        layers=12,
+        cca_layers=(4, 7, 10),
+        heads=10,
+        head_size=64,
+        feed_forward=1712,
+        encoder_size=256,
+        encoder_heads=4,
+        encoder_feed_forward=688,
+        context=1024,
+    ),
+}

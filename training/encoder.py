@@ -2,8 +2,8 @@
 
 arXiv 2112.04426, section 2.4 and algorithm 1 (ENCODER). Three departures, all for the sake of a model this small, which
 otherwise learns no copying within a few million tokens: the embedding table is the decoder's, projected to the
-encoder's width; a token's input also carries the token *before* it, so that "what followed this token" can be read
-in one step of cross-attention; two layers of width 128 suffice.
+encoder's width; a token's input also carries the two tokens *before* it, so that "what followed these tokens" can be
+read in one step of cross-attention; two layers of width 128 suffice.
 """
 
 import torch
@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from training.config import Config
 from training.layers import Attention, FeedForward, RMSNorm, mask_bias, rope_tables, widen
-from training.relevance import RelevanceGate
 
 
 class EncoderLayer(nn.Module):
@@ -32,20 +31,13 @@ class NeighbourEncoder(nn.Module):
         self.config = config
         self.token = nn.Linear(config.hidden_size, config.encoder_size, bias=False)
         self.previous = nn.Linear(config.hidden_size, config.encoder_size, bias=False)
+        self.before_previous = nn.Linear(config.hidden_size, config.encoder_size, bias=False)
         self.chunk_norm = RMSNorm(config.hidden_size, config.norm_epsilon)
         self.layers = nn.ModuleList(EncoderLayer(config, i == 0) for i in range(config.encoder_layers))
         self.final_norm = RMSNorm(config.encoder_size, config.norm_epsilon)
-        self.relevance = RelevanceGate(config.hidden_size, config.relevance_rank) if config.relevance_rank else None
         cos, sin = rope_tables(config.retrieved_length, config.head_size, config.rope_base)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
-
-    def gate(self, embedded: Tensor, mask: Tensor, chunk_hidden: Tensor, chunk_mask: Tensor) -> Tensor:
-        """The factor of each neighbour token's values, [C, K*R]. Arguments as for `forward`."""
-        if self.relevance is None:
-            return torch.ones_like(mask).flatten(1)
-        gate = self.relevance(self.chunk_norm(chunk_hidden), chunk_mask, embedded * mask[..., None], mask)
-        return gate[..., None].expand_as(mask).flatten(1)
 
     def forward(self, embedded: Tensor, mask: Tensor, chunk_hidden: Tensor, chunk_mask: Tensor) -> Tensor:
         """[C*K, R, encoder_size] from the neighbours' embeddings.
@@ -55,8 +47,9 @@ class NeighbourEncoder(nn.Module):
         chunks, neighbours, length, size = embedded.shape
         # Padding must carry nothing into the token after it (a neighbour shorter than 64 tokens has padding inside).
         embedded = (embedded * mask[..., None]).view(chunks * neighbours, length, size)
-        shifted = torch.nn.functional.pad(embedded[:, :-1], (0, 0, 1, 0))
-        x = widen(self.token(embedded) + self.previous(shifted))
+        once = torch.nn.functional.pad(embedded[:, :-1], (0, 0, 1, 0))
+        twice = torch.nn.functional.pad(embedded[:, :-2], (0, 0, 2, 0))
+        x = widen(self.token(embedded) + self.previous(once) + self.before_previous(twice))
         bias = mask_bias(mask.view(chunks * neighbours, length))
         chunk = self.chunk_norm(chunk_hidden)
         chunk_bias = mask_bias(chunk_mask)

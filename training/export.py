@@ -1,10 +1,11 @@
-"""Step 5: write the model folder.
+"""Write the model folder: one checkpoint in several formats of numbers.
 
-    python -m training.export --out models/retro-10m
+    python -m training.export --variants fp32,int8 --out models/retro-nano
     python -m training.export --untrained --out FOLDER
 
-Makes the three ONNX graphs, the weights and `retro.json` in a folder beside the goal, checks them there (cached decode in
-ONNX Runtime against the full recompute in PyTorch, in float64, at every position), and moves them into place only then.
+Makes the graphs and weights of each variant and `retro.json` in a folder beside the goal, checks them there, and moves them
+into place only then. The check: cached decode in ONNX Runtime against the full recompute in PyTorch, in float64, with the
+weights as the variant stores them, at every position; and the variant's perplexity on held-out text against that of float32.
 """
 
 import argparse
@@ -13,34 +14,42 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer
 
-from training import cases
+from training import bundled, cases, variants
 from training.config import Config
 from training.graph import WEIGHTS_FILE
+from training.held_out import HELD_OUT_ROWS, HeldOut
 from training.model import Retro
 from training.onnx_decode import OnnxRetro, Sequence
 from training.onnx_graphs import build
+from training.onnx_held_out import perplexities
 from training.prepare import DEFAULT_WORK
-from training.tokenizer import DEFAULT_TOKENIZER, END_OF_TEXT, PAD
+from training.tokenizer import END_OF_TEXT, PAD
 
-TOLERANCE = 1e-4
+# Largest difference of a logit. Where sharp attention magnifies the rounding of float32, PyTorch in float32 is that far off
+# itself, and the graphs may be so many times as far; a single wrong number in a matrix differs by 1e-2 and more.
+TOLERANCE = {"fp32": 1e-4, "int8": 1e-4, "int4": 1e-4, "fp16": 0.2}
+TIMES_FLOAT32 = 4
+# What a variant may cost in perplexity, relative to fp32. Four bits are for those who know that they want them.
+COST = {"int8": 0.01, "int4": 0.15, "fp16": 0.01}
 
 
-def manifest(model: Retro, name: str, folder: Path) -> dict:
+def manifest(model: Retro, name: str, chosen: list[str], folder: Path) -> dict:
     config = model.config
-    files = {}
-    for file in ("tokenizer.json", "lower.onnx", "encoder.onnx", "upper.onnx", WEIGHTS_FILE):
-        content = (folder / file).read_bytes()
-        files[file] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    files = ["tokenizer.json"]
+    files += [f"{variant}/{file}" for variant in chosen for file in ("lower.onnx", "encoder.onnx", "upper.onnx", WEIGHTS_FILE)]
+    contents = {file: (folder / file).read_bytes() for file in files}
     return {
-        "format": 1,
+        "format": 2,
         "name": name,
         "architecture": "retro",
         "parameters": model.parameter_count(),
-        "data_type": "float32",
         "context": config.context,
         "vocabulary": config.vocabulary,
         "pad_token": PAD,
@@ -60,63 +69,131 @@ def manifest(model: Retro, name: str, folder: Path) -> dict:
         },
         "cross_attention": {"layers": len(config.cca_layers), "heads": config.heads, "head_size": config.head_size},
         "embedder": {"name": "all-MiniLM-L6-v2", "dimension": 384},
-        "files": files,
+        "variants": {variant: asdict(variants.VARIANTS[variant]) | {"folder": variant} for variant in chosen},
+        "files": {
+            file: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for file, content in contents.items()
+        },
     }
 
 
-def write(model: Retro, name: str, tokenizer: Path, folder: Path) -> None:
-    graphs, weights = build(model)
-    for graph in graphs:
-        graph.save(folder)
-    (folder / WEIGHTS_FILE).write_bytes(weights.data)
+def write(model: Retro, name: str, tokenizer: Path, chosen: list[str], folder: Path) -> None:
+    graphs = build(model)[0]
+    for variant in chosen:
+        (folder / variant).mkdir()
+        variants.save(graphs, variants.VARIANTS[variant], folder / variant)
     shutil.copyfile(tokenizer, folder / "tokenizer.json")
-    (folder / "retro.json").write_text(json.dumps(manifest(model, name, folder), indent=2) + "\n")
+    (folder / "retro.json").write_text(json.dumps(manifest(model, name, chosen, folder), indent=2) + "\n")
 
 
-def compare(model: Retro, folder: Path, seed: int = 0) -> float:
-    """The largest difference of a logit between cached ONNX decode and full recompute over a few sequences."""
-    # In float64: the model's attention is sharp enough for float32 PyTorch to be itself some 1e-4 from the exact result.
-    exact = copy.deepcopy(model).double()
-    rng, graphs, worst = np.random.default_rng(seed), OnnxRetro(folder), 0.0
-    for number, (prompt_length, prompt_end) in enumerate([(7, True), (64, False), (150, True), (201, False), (130, True)]):
-        tokens = cases.random_tokens(rng, min(prompt_length + 140, model.config.context), model.config.vocabulary)
+def sequences(config: Config, seed: int) -> Iterator[cases.Case]:
+    """A few sequences for comparisons, on both grids."""
+    rng = np.random.default_rng(seed)
+    for prompt_length, prompt_end in [(7, True), (64, False), (150, True), (201, False), (130, True)]:
+        tokens = cases.random_tokens(rng, min(prompt_length + 140, config.context), config.vocabulary)
         first_chunk = cases.first_chunk_of(prompt_length, prompt_end)
-        neighbours = cases.random_neighbours(rng, tokens, first_chunk, 0, model.config)
-        case = cases.Case(tokens, neighbours, prompt_length, first_chunk)
+        neighbours = cases.random_neighbours(rng, tokens, first_chunk, 0, config)
+        yield cases.Case(tokens, neighbours, prompt_length, first_chunk)
+
+
+def compare(model: Retro, graphs: OnnxRetro, briefly: bool = False, seed: int = 0) -> float:
+    """The largest difference of a logit between cached ONNX decode and full recompute in float64.
+
+    With `briefly`, all but the last few tokens of a sequence come in slices.
+    """
+    exact, worst = copy.deepcopy(model).double(), 0.0
+    for number, case in enumerate(sequences(model.config, seed)):
         expected = cases.full_logits(exact, case)
-        for prefill in (0, prompt_length):
-            sequence = Sequence(graphs, first_chunk, neighbours, shared=number % 2 == 0)
-            got = sequence.logits(tokens, prefill)
+        for prefill in (len(case.tokens) - 10,) if briefly else (0, case.prompt_length):
+            sequence = Sequence(graphs, case.first_chunk, case.neighbours, shared=number % 2 == 0)
+            got = sequence.logits(case.tokens, prefill)
             worst = max(worst, float(np.abs(got - expected).max()))
-        case.neighbours = np.zeros_like(neighbours)
-        off = Sequence(graphs, first_chunk, None).logits(tokens, prompt_length)
+        off = Sequence(graphs, case.first_chunk, None).logits(case.tokens, prefill)
+        case.neighbours = np.zeros_like(case.neighbours)
         worst = max(worst, float(np.abs(off - cases.full_logits(exact, case)).max()))
     return worst
 
 
+def rounding(model: Retro, seed: int = 0) -> float:
+    """The same for full recompute in float32: what the precision itself costs."""
+    exact = copy.deepcopy(model).double()
+    compared = sequences(model.config, seed)
+    return max(float(np.abs(cases.full_logits(model, case) - cases.full_logits(exact, case)).max()) for case in compared)
+
+
+def check(model: Retro, variant: str, folder: Path) -> None:
+    """The graphs compute what the stored weights say. For fp32 the stored weights are those of `model` itself."""
+    stored = model if variant == "fp32" else bundled.load(folder, variant)
+    # Token by token is dear where every product dequantises its matrix, and the caches are the same in all variants.
+    worst = compare(stored, OnnxRetro(folder, variant, float_activations=True), briefly=variant != "fp32")
+    float32 = rounding(stored)
+    said = f"largest difference of a logit {worst:.2e}, of PyTorch in float32 {float32:.2e}"
+    print(f"{variant}: cached decode against full recompute: {said}", flush=True)
+    allowed = max(TOLERANCE[variant], TIMES_FLOAT32 * float32)
+    if worst > allowed:
+        raise SystemExit(f"that is more than {allowed:.1e}; {folder} is left for inspection")
+
+
+def check_cost(chosen: list[str], held_out: HeldOut, folder: Path) -> None:
+    expected = perplexities(OnnxRetro(folder), held_out)
+    print(f"fp32: perplexity {', '.join(f'{kind} {value:.2f}' for kind, value in expected.items())}", flush=True)
+    for variant in chosen:
+        if variant == "fp32":
+            continue
+        found = perplexities(OnnxRetro(folder, variant), held_out)
+        costs = {kind: value / expected[kind] - 1 for kind, value in found.items()}
+        print(f"{variant}: perplexity " + ", ".join(f"{kind} {found[kind]:.2f} ({costs[kind]:+.2%})" for kind in found), flush=True)
+        if max(costs.values()) > COST[variant]:
+            raise SystemExit(f"that costs more than {COST[variant]:.0%}; {folder} is left for inspection")
+
+
+def move(partial: Path, out: Path) -> None:
+    """The manifest last: until then a reader finds files that the old one refuses, never a mixture that it takes."""
+    before = out / "retro.json"
+    old = json.loads(before.read_text())["files"] if before.exists() else {}
+    new = json.loads((partial / "retro.json").read_text())["files"]
+    for file in [*new, "retro.json"]:
+        (out / file).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(partial / file, out / file)
+    for file in old.keys() - new.keys():
+        (out / file).unlink(missing_ok=True)
+    shutil.rmtree(partial)
+
+
+def chosen_variants(given: str) -> list[str]:
+    chosen = given.split(",")
+    unknown = [name for name in chosen if name not in variants.VARIANTS]
+    if unknown or "fp32" not in chosen:
+        raise argparse.ArgumentTypeError(f"fp32, which others are measured by, and any of {', '.join(variants.VARIANTS)}")
+    return chosen
+
+
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--checkpoint", type=Path, default=DEFAULT_WORK / "checkpoint.pt")
-    arguments.add_argument("--untrained", action="store_true", help="random weights, to try the format")
-    arguments.add_argument("--tokenizer", type=Path, default=DEFAULT_TOKENIZER)
-    arguments.add_argument("--name", default="retro-10m")
-    arguments.add_argument("--out", type=Path, default=Path("models/retro-10m"))
+    arguments.add_argument("--checkpoint", type=Path, default=DEFAULT_WORK / "nano/checkpoint.pt")
+    arguments.add_argument("--untrained", action="store_true", help="random weights, to try the format; perplexity is not measured")
+    arguments.add_argument("--variants", type=chosen_variants, default="fp32,int8", help="separated by commas")
+    arguments.add_argument("--work", type=Path, default=DEFAULT_WORK, help="folder of the tokenizer and of the held-out text")
+    arguments.add_argument("--name", default="retro-nano")
+    arguments.add_argument("--out", type=Path, default=Path("models/retro-nano"))
     options = arguments.parse_args()
+    if not options.untrained and not options.checkpoint.exists():
+        raise SystemExit(f"there is no {options.checkpoint}: run `python -m training.train` first, or name one with --checkpoint")
     model = Retro(Config()).eval() if options.untrained else cases.load(options.checkpoint)
+    tokenizer_file = options.work / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    if tokenizer.get_vocab_size() != model.config.vocabulary:
+        raise SystemExit(f"{tokenizer_file} has {tokenizer.get_vocab_size()} entries, the model {model.config.vocabulary}")
     partial = options.out.with_name(options.out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    write(model, options.name, options.tokenizer, partial)
-    worst = compare(model, partial)
-    print(f"cached ONNX decode against full recompute: largest difference of a logit {worst:.2e}")
-    if worst > TOLERANCE:
-        raise SystemExit(f"that is more than {TOLERANCE}; {partial} is left for inspection")
-    options.out.mkdir(parents=True, exist_ok=True)
-    names = sorted((path.name for path in partial.iterdir()), key=lambda name: name == "retro.json")  # the manifest last
-    for name in names:
-        os.replace(partial / name, options.out / name)
-    partial.rmdir()
-    print(f"{options.out}: {sum(path.stat().st_size for path in options.out.iterdir()) / 1e6:.1f} MB")
+    write(model, options.name, tokenizer_file, options.variants, partial)
+    for variant in options.variants:
+        check(model, variant, partial)
+    if not options.untrained:
+        check_cost(options.variants, HeldOut(options.work, HELD_OUT_ROWS, tokenizer), partial)
+    sizes = {variant: sum(path.stat().st_size for path in (partial / variant).iterdir()) for variant in options.variants}
+    move(partial, options.out)
+    print(f"{options.out}: " + ", ".join(f"{variant} {size / 1e6:.1f} MB" for variant, size in sizes.items()))
 
 
 if __name__ == "__main__":

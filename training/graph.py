@@ -12,7 +12,7 @@ WEIGHTS_FILE = "weights.bin"
 
 
 class Weights:
-    """The external data file. Equal names are one tensor, whichever graph they stand in."""
+    """The external data file. Equal names are the same bytes, whichever graph they stand in and under whatever shape."""
 
     def __init__(self) -> None:
         self.data = bytearray()
@@ -23,7 +23,9 @@ class Weights:
             self.data += bytes(-len(self.data) % ALIGNMENT)
             self.places[name] = (len(self.data), array.nbytes)
             self.data += array.tobytes()
-        return self.places[name]
+        offset, length = self.places[name]
+        assert length == array.nbytes, name
+        return offset, length
 
 
 class Graph:
@@ -31,8 +33,9 @@ class Graph:
 
     def __init__(self, name: str, weights: Weights):
         self.name, self.weights = name, weights
-        self.nodes, self.inputs, self.outputs, self.initializers = [], [], [], []
-        self.known: set[str] = set()
+        self.nodes, self.inputs, self.outputs = [], [], []
+        self.tensors: dict[str, np.ndarray] = {}  # in the external file
+        self.constants: dict[str, np.ndarray] = {}  # in the graph file
 
     def input(self, name: str, kind: int, shape: list) -> str:
         self.inputs.append(helper.make_tensor_value_info(name, kind, shape))
@@ -42,25 +45,15 @@ class Graph:
         self.outputs.append(helper.make_tensor_value_info(name, kind, shape))
 
     def weight(self, name: str, array: np.ndarray) -> str:
-        """A float32 tensor in the external file."""
-        if name not in self.known:
-            self.known.add(name)
-            array = np.ascontiguousarray(array, np.float32)
-            offset, length = self.weights.place(name, array)
-            tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=array.shape)
-            tensor.data_location = TensorProto.EXTERNAL
-            for key, value in [("location", WEIGHTS_FILE), ("offset", str(offset)), ("length", str(length))]:
-                tensor.external_data.add(key=key, value=value)
-            self.initializers.append(tensor)
+        """A tensor in the external file."""
+        self.tensors[name] = np.ascontiguousarray(array)
         return name
 
     def constant(self, values, kind: type = np.int64) -> str:
         """A small tensor inside the graph file."""
         array = np.asarray(values, kind)
         name = f"constant_{array.dtype}_{'x'.join(map(str, array.shape))}_{'_'.join(map(str, array.reshape(-1)))}"
-        if name not in self.known:
-            self.known.add(name)
-            self.initializers.append(onnx.numpy_helper.from_array(array, name))
+        self.constants[name] = array
         return name
 
     def add(self, operator: str, inputs: list[str], outputs: int | list[str] = 1, domain: str = "", **attributes):
@@ -70,9 +63,26 @@ class Graph:
         self.nodes.append(helper.make_node(operator, inputs, names, name=number, domain=domain, **attributes))
         return names[0] if len(names) == 1 else names
 
+    def external(self, name: str, array: np.ndarray) -> TensorProto:
+        offset, length = self.weights.place(name, array)
+        tensor = TensorProto(name=name, data_type=helper.np_dtype_to_tensor_dtype(array.dtype), dims=array.shape)
+        tensor.data_location = TensorProto.EXTERNAL
+        for key, value in [("location", WEIGHTS_FILE), ("offset", str(offset)), ("length", str(length))]:
+            tensor.external_data.add(key=key, value=value)
+        return tensor
+
     def save(self, folder: Path) -> None:
-        graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, self.initializers)
+        initializers = [self.external(name, array) for name, array in self.tensors.items()]
+        initializers += [onnx.numpy_helper.from_array(array, name) for name, array in self.constants.items()]
+        graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, initializers)
         imports = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
         model = helper.make_model(graph, opset_imports=imports, producer_name="retro training.export")
         model.ir_version = 10
         (folder / f"{self.name}.onnx").write_bytes(model.SerializeToString())
+
+
+def save(graphs: list[Graph], folder: Path) -> None:
+    """Graphs that share one external file, and the file."""
+    for graph in graphs:
+        graph.save(folder)
+    (folder / WEIGHTS_FILE).write_bytes(graphs[0].weights.data)

@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from training.config import Config
 from training.encoder import NeighbourEncoder
 from training.grid import gather_rows, grid_indices, token_slots, window_indices
-from training.layers import Attention, FeedForward, RMSNorm, mask_bias, rope_tables, widen
+from training.layers import Attention, FeedForward, RMSNorm, mask_bias, rope_tables, split_heads, widen
+
+# As a share of the score of a perfect match.
+SINK_AT_FIRST = 0.7
+# Of a normalised query and key: the score of a perfect match is then at most 1.6^2 * sqrt(32) = 14.
+SHARPNESS_AT_FIRST = 1.6
 
 
 class DecoderLayer(nn.Module):
@@ -23,7 +28,9 @@ class DecoderLayer(nn.Module):
         self.attention_norm = RMSNorm(size, epsilon)
         self.attention = Attention(size, size, config.heads, config.head_size)
         self.cca_norm = RMSNorm(size, epsilon) if cca else None
-        self.cca = Attention(size, config.encoder_size, config.heads, config.head_size) if cca else None
+        self.cca = Attention(size, config.encoder_size, config.heads, config.head_size, norms=epsilon) if cca else None
+        self.copy = nn.Linear(size, config.heads * config.head_size, bias=False) if cca else None
+        self.sink = nn.Linear(size, config.heads) if cca else None
         self.feed_forward_norm = RMSNorm(size, epsilon)
         self.feed_forward = FeedForward(size, config.feed_forward)
 
@@ -48,6 +55,10 @@ class Retro(nn.Module):
     def initialise(self) -> None:
         depth = 2 * self.config.layers
         for name, parameter in self.named_parameters():
+            if name.endswith("sink.bias"):
+                nn.init.constant_(parameter, SINK_AT_FIRST)
+            if name.endswith(("query_norm.weight", "key_norm.weight")):
+                nn.init.constant_(parameter, SHARPNESS_AT_FIRST)
             if parameter.dim() < 2:
                 continue
             deviation = 0.02 if name.startswith("embedding") else 0.5 / math.sqrt(parameter.shape[1])
@@ -93,7 +104,8 @@ class Retro(nn.Module):
         return x
 
     def encode(self, x: Tensor, first_chunk: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """E [B*U, K*R, encoder_size], its mask and its relevance, float [B*U, K*R], given hidden states x [B, N, d]."""
+        """E [B*U, K*R, encoder_size], the tokens' embeddings [B*U, K*R, d] and their mask, float [B*U, K*R], given hidden
+        states x [B, N, d]."""
         rows, chunks, k, r = neighbours.shape
         m = self.config.chunk_length
         index, real = grid_indices(first_chunk, chunks, x.shape[1], m)
@@ -101,14 +113,19 @@ class Retro(nn.Module):
         chunk_hidden = (gather_rows(x, index) * real[..., None]).view(rows * chunks, m, -1)
         neighbours = neighbours.view(rows * chunks, k, r)
         mask = (neighbours != 0).to(x.dtype)
-        given = (self.embedding(neighbours), mask, chunk_hidden, real.view(rows * chunks, m))
-        encoded = self.encoder(*given).view(rows * chunks, k * r, -1)
-        return encoded, mask.view(rows * chunks, k * r), self.encoder.gate(*given)
+        embedded = self.embedding(neighbours)
+        encoded = self.encoder(embedded, mask, chunk_hidden, real.view(rows * chunks, m))
+        return encoded.view(rows * chunks, k * r, -1), embedded.flatten(1, 2), mask.view(rows * chunks, k * r)
 
     def chunked_cross_attention(
-        self, layer: DecoderLayer, x: Tensor, first_chunk: Tensor, encoded: Tensor, mask: Tensor, gate: Tensor
+        self, layer: DecoderLayer, x: Tensor, first_chunk: Tensor, encoded: Tensor, embedded: Tensor, mask: Tensor
     ) -> Tensor:
-        """What CCA adds to x [B, N, d]; 0 for tokens that attend nothing, and where every neighbour is padding."""
+        """What CCA adds to x [B, N, d]; 0 for tokens that attend nothing, and where every neighbour is padding.
+
+        The sink is what a token attends if no neighbour has anything for it. Values carry the token's embedding itself
+        beside what the encoder makes of it: half of it would not fit through the encoder's width, and a word that
+        was hardly ever seen in training could not be copied.
+        """
         rows, n, size = x.shape
         m, r = self.config.chunk_length, self.config.retrieved_length
         chunks = encoded.shape[0] // rows
@@ -117,8 +134,9 @@ class Retro(nn.Module):
         query = layer.cca.queries(normed, self.cos[m - 1 : 2 * m - 1], self.sin[m - 1 : 2 * m - 1])
         k = encoded.shape[1] // r
         key, value = layer.cca.keys_values(encoded, self.cos[:r].repeat(k, 1), self.sin[:r].repeat(k, 1))
-        read = layer.cca.attend(query, key, value * gate[:, None, :, None], mask_bias(mask))
-        read = widen(read) * mask.amax(1)[:, None, None]
+        value = value + split_heads(layer.copy(embedded), layer.cca.heads)
+        sink = layer.sink(normed) * layer.cca.sharpness()
+        read = widen(layer.cca.attend(query, key, value, mask_bias(mask), sink=sink))
         slots, attends = token_slots(first_chunk, chunks, n, m)
         return gather_rows(read.view(rows, chunks * m, size), slots) * attends[..., None]
 

@@ -7,25 +7,42 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
+
+FLOAT_ACTIVATIONS = 1  # MatMulNBits: no number is rounded that a plain product would not round
 
 
 class OnnxRetro:
-    """The three graphs of a model folder."""
+    """The three graphs of one variant of a model folder.
 
-    def __init__(self, folder: Path, threads: int = 2):
+    With `float_activations`, products with quantised matrices are computed in floating point, on the same files.
+    """
+
+    def __init__(self, folder: Path, variant: str = "fp32", float_activations: bool = False, threads: int = 2):
         self.manifest = json.loads((folder / "retro.json").read_text())
+        chosen = self.manifest["variants"][variant]
+        self.kind = np.dtype(chosen["data_type"])
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        self.lower, self.encoder, self.upper = (
-            onnxruntime.InferenceSession(folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"])
-            for name in ("lower", "encoder", "upper")
-        )
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # as in __init__.py
+        graphs = folder / chosen["folder"]
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(graphs))
+
+        def load(name: str) -> onnxruntime.InferenceSession:
+            graph = onnx.load(graphs / f"{name}.onnx", load_external_data=False)
+            for node in graph.graph.node:
+                for attribute in node.attribute:
+                    if attribute.name == "accuracy_level" and float_activations:
+                        attribute.i = FLOAT_ACTIVATIONS
+            return onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+        self.lower, self.encoder, self.upper = map(load, ("lower", "encoder", "upper"))
 
     def caches(self, layers: int) -> list[np.ndarray]:
         own = self.manifest["self_attention"]
         shape = (1, own["kv_heads"], self.manifest["context"], own["head_size"])
-        return [np.zeros(shape, np.float32) for _ in range(2 * layers)]
+        return [np.zeros(shape, self.kind) for _ in range(2 * layers)]
 
 
 class Sequence:
@@ -39,13 +56,13 @@ class Sequence:
         own = model.manifest["self_attention"]
         self.past = {"lower": model.caches(own["lower_layers"]), "upper": model.caches(own["upper_layers"])}
         self.length = 0
-        self.hidden = np.zeros((0, model.manifest["hidden_size"]), np.float32)  # of all tokens, for the encoder
+        self.hidden = np.zeros((0, model.manifest["hidden_size"]), model.kind)  # of all tokens, for the encoder
         self.cross = self.no_neighbours()
 
     def no_neighbours(self) -> dict[str, np.ndarray]:
         cross = self.model.manifest["cross_attention"]
-        empty = np.zeros((1, cross["layers"], cross["heads"], 1, cross["head_size"]), np.float32)
-        return {"cross_key": empty, "cross_value": empty, "cross_mask": np.zeros((1, 1), np.float32)}
+        empty = np.zeros((1, cross["layers"], cross["heads"], 1, cross["head_size"]), self.model.kind)
+        return {"cross_key": empty, "cross_value": empty, "cross_mask": np.zeros((1, 1), self.model.kind)}
 
     def run(self, part: str, output: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         session = getattr(self.model, part)
@@ -61,7 +78,7 @@ class Sequence:
         binding.bind_output(output, "cpu")  # first: outputs come back in the order of binding
         for name, array in zip(names, past, strict=True):
             for bind, side in ((binding.bind_input, "past"), (binding.bind_output, "present")):
-                bind(f"{side}_{name}", "cpu", 0, np.float32, array.shape, array.ctypes.data)
+                bind(f"{side}_{name}", "cpu", 0, self.model.kind.type, array.shape, array.ctypes.data)
         session.run_with_iobinding(binding)
         return binding.get_outputs()[0].numpy()
 
@@ -88,9 +105,9 @@ class Sequence:
             return
         end = m * (chunk + 1) - m + self.first_chunk
         begin = max(0, end - m)
-        rows = np.zeros((1, m, self.hidden.shape[1]), np.float32)
+        rows = np.zeros((1, m, self.hidden.shape[1]), self.model.kind)
         rows[0, m - (end - begin) :] = self.hidden[begin:end]
-        mask = np.zeros((1, m), np.float32)
+        mask = np.zeros((1, m), self.model.kind)
         mask[0, m - (end - begin) :] = 1
         inputs = {"neighbour_tokens": self.neighbours[None, chunk], "chunk_hidden": rows, "chunk_mask": mask}
         names = ["cross_key", "cross_value", "cross_mask"]

@@ -14,6 +14,7 @@ from training.onnx_parts import (
     attend,
     cache_inputs,
     feed_forward,
+    head_norm,
     linear,
     mask_bias,
     rms_norm,
@@ -23,7 +24,6 @@ from training.onnx_parts import (
     self_attention,
     split_heads,
 )
-from training.relevance import RelevanceGate
 
 
 def attention_block(graph: Graph, x: str, number: int, layer: DecoderLayer, cache: int, caches: list[str]) -> str:
@@ -52,26 +52,6 @@ def lower(model: Retro, weights: Weights) -> Graph:
     return graph
 
 
-def relevance(graph: Graph, gate: RelevanceGate, chunk: str, chunks: str, embedded: str, mask: str, length: int) -> str:
-    """The factor of each neighbour's values, [C*K, 1, 1]; arguments as in training/relevance.py, C and K flattened."""
-    rank = gate.token.out_features
-    token = linear(graph, embedded, "encoder.relevance.token", gate.token)
-    shape = graph.add("Concat", [chunks, graph.constant([-1, length, rank])], axis=0)
-    token = graph.add("Transpose", [graph.add("Reshape", [token, shape])], perm=[0, 1, 3, 2])
-    rows = graph.add("Unsqueeze", [linear(graph, chunk, "encoder.relevance.chunk", gate.chunk), graph.constant([1])])
-    bias = graph.add("Concat", [chunks, graph.constant([-1, 1, length])], axis=0)
-    bias = graph.add("Reshape", [mask_bias(graph, mask), bias])
-    found = graph.add("Add", [graph.add("MatMul", [rows, token]), bias])
-    found = graph.add("ReduceMax", [found, graph.constant([3])], keepdims=0)  # [C, K, m]
-    offset = graph.weight("encoder.relevance.offset.bias", array(gate.offset.bias))
-    offset = graph.add("Add", [linear(graph, chunk, "encoder.relevance.offset", gate.offset), offset])
-    found = graph.add("Add", [found, graph.add("Transpose", [offset], perm=[0, 2, 1])])
-    found = graph.add("Mul", [found, graph.add("Unsqueeze", ["chunk_mask", graph.constant([1])])])
-    evidence = graph.add("ReduceSum", [found, graph.constant([2])], keepdims=1)
-    evidence = graph.add("Add", [evidence, graph.weight("encoder.relevance.bias", array(gate.bias))])
-    return graph.add("Reshape", [graph.add("Sigmoid", [evidence]), graph.constant([-1, 1, 1])])
-
-
 def encoder(model: Retro, weights: Weights) -> Graph:
     config, graph, module = model.config, Graph("encoder", weights), model.encoder
     length, size, d, m = config.retrieved_length, config.encoder_size, config.head_size, config.chunk_length
@@ -95,9 +75,10 @@ def encoder(model: Retro, weights: Weights) -> Graph:
 
     embedded = graph.add("Gather", [graph.weight("embedding", array(model.embedding.weight)), tokens])
     embedded = graph.add("Mul", [embedded, graph.add("Unsqueeze", [mask, graph.constant([2])])])
-    previous = linear(graph, embedded, "encoder.previous", module.previous)
-    shifted = graph.add("Pad", [previous, graph.constant([0, 1, 0, 0, -1, 0])])
-    x = graph.add("Add", [linear(graph, embedded, "encoder.token", module.token), shifted])
+    x = linear(graph, embedded, "encoder.token", module.token)
+    for by, name in enumerate(("previous", "before_previous"), start=1):
+        projected = linear(graph, embedded, f"encoder.{name}", getattr(module, name))
+        x = graph.add("Add", [x, graph.add("Pad", [projected, graph.constant([0, by, 0, 0, -by, 0])])])
 
     bias = mask_bias(graph, mask)
     chunk = rms_norm(graph, "chunk_hidden", "encoder.chunk_norm", module.chunk_norm)
@@ -127,18 +108,15 @@ def encoder(model: Retro, weights: Weights) -> Graph:
             x = graph.add("Add", [x, graph.add("Reshape", [read, graph.constant([-1, length, size])])])
         x = feed_forward_block(graph, x, name, layer)
     x = rms_norm(graph, x, "encoder.final_norm", module.final_norm)
-    gate = None
-    if module.relevance is not None:
-        gate = relevance(graph, module.relevance, chunk, chunks, embedded, mask, length)
 
     along = graph.add("Concat", [chunks, graph.constant([-1, config.heads, d])], axis=0)
     keys, values = [], []
     for number in config.cca_layers:
         cca, name = model.layers[number - 1].cca, f"layer_{number}.cca"
-        key = rotary(graph, linear(graph, x, f"{name}.key", cca.key), origin, caches)
-        value = linear(graph, x, f"{name}.value", cca.value)
-        if gate is not None:
-            value = graph.add("Mul", [value, gate])
+        key = head_norm(graph, linear(graph, x, f"{name}.key", cca.key), f"{name}.key_norm", cca, cca.key_norm)
+        key = rotary(graph, key, origin, caches)
+        copied = linear(graph, embedded, f"{name}.copy", model.layers[number - 1].copy)
+        value = graph.add("Add", [linear(graph, x, f"{name}.value", cca.value), copied])
         for part, parts in ((key, keys), (value, values)):
             parts.append(graph.add("Unsqueeze", [split_heads(graph, part, along), graph.constant([1])]))
     graph.add("Concat", keys, outputs=["cross_key"], axis=1)
@@ -160,8 +138,6 @@ def upper(model: Retro, weights: Weights) -> Graph:
 
     caches = rope_caches(graph, config.context, d, config.rope_base)
     bias = mask_bias(graph, "cross_mask")
-    gate = graph.add("ReduceMax", ["cross_mask", graph.constant([1])], keepdims=1)
-    gate = graph.add("Unsqueeze", [gate, graph.constant([2])])  # [B, 1, 1]: 0 where every neighbour is padding
     position = graph.add("Add", ["cross_position", graph.constant(config.chunk_length - 1)])
     heads = graph.constant([0, 0, config.heads, d])
 
@@ -169,11 +145,15 @@ def upper(model: Retro, weights: Weights) -> Graph:
         layer, name = model.layers[number - 1], f"layer_{number}.cca"
         which = graph.constant(config.cca_layers.index(number))
         normed = rms_norm(graph, x, f"layer_{number}.cca_norm", layer.cca_norm)
-        query = rotary(graph, linear(graph, normed, f"{name}.query", scaled_query(layer.cca)), position, caches)
+        query = linear(graph, normed, f"{name}.query", layer.cca.query)
+        query = head_norm(graph, query, f"{name}.query_norm", layer.cca, layer.cca.query_norm, d**-0.5)
+        query = rotary(graph, query, position, caches)
         key, value = (graph.add("Gather", [part, which], axis=1) for part in ("cross_key", "cross_value"))
-        read = attend(graph, split_heads(graph, query, heads), key, value, bias, config.hidden_size)
-        read = linear(graph, read, f"{name}.output", layer.cca.output)
-        return graph.add("Add", [x, graph.add("Mul", [read, gate])])
+        sharpness = array(layer.cca.sharpness())
+        sink = graph.weight(f"{name}.sink.bias", array(layer.sink.bias) * sharpness)
+        sink = graph.add("Add", [linear(graph, normed, f"{name}.sink", array(layer.sink.weight) * sharpness), sink])
+        read = attend(graph, split_heads(graph, query, heads), key, value, bias, config.hidden_size, sink)
+        return graph.add("Add", [x, linear(graph, read, f"{name}.output", layer.cca.output)])
 
     x = feed_forward_block(graph, cca_block("hidden", config.lower_layers), f"layer_{config.lower_layers}", model.layers[config.lower_layers - 1])
     for number in range(config.lower_layers + 1, config.layers + 1):

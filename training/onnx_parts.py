@@ -67,15 +67,33 @@ def scaled_query(module: Attention) -> np.ndarray:
     return weight * (weight.shape[0] // module.heads) ** -0.5
 
 
+def head_norm(graph: Graph, x: str, name: str, attention: Attention, module: RMSNorm, scale: float = 1.0) -> str:
+    """RMSNorm over each head of x [B, S, H*D], times `scale`."""
+    weight = array(module.weight)
+    heads = graph.add("Reshape", [x, graph.constant([0, 0, attention.heads, len(weight)])])
+    scaled = graph.weight(f"{name}.weight", weight * scale)
+    normed = graph.add("SimplifiedLayerNormalization", [heads, scaled], axis=-1, epsilon=module.epsilon, stash_type=1)
+    return graph.add("Reshape", [normed, graph.constant([0, 0, attention.heads * len(weight)])])
+
+
 def split_heads(graph: Graph, x: str, shape: str) -> str:
     """x -> [B, H, S, D], `shape` naming [B, S, H, D]."""
     return graph.add("Transpose", [graph.add("Reshape", [x, shape])], perm=[0, 2, 1, 3])
 
 
-def attend(graph: Graph, query: str, key: str, value: str, bias: str, width: int) -> str:
-    """softmax(query key^T + bias) value, heads merged: [B, S, width]. query is scaled already."""
+def attend(graph: Graph, query: str, key: str, value: str, bias: str, width: int, sink: str | None = None) -> str:
+    """softmax(query key^T + bias) value, heads merged: [B, S, width]. query is scaled already.
+
+    `sink` [B, S, H]: the score of one more key for each query and head, whose value is 0.
+    """
     scores = graph.add("MatMul", [query, graph.add("Transpose", [key], perm=[0, 1, 3, 2])])
-    shares = graph.add("Softmax", [graph.add("Add", [scores, bias])], axis=-1)
+    scores = graph.add("Add", [scores, bias])
+    if sink is None:
+        shares = graph.add("Softmax", [scores], axis=-1)
+    else:
+        column = graph.add("Unsqueeze", [graph.add("Transpose", [sink], perm=[0, 2, 1]), graph.constant([3])])
+        shares = graph.add("Softmax", [graph.add("Concat", [scores, column], axis=-1)], axis=-1)
+        shares = graph.add("Slice", [shares, graph.constant([0]), graph.constant([-1]), graph.constant([3])])
     mixed = graph.add("Transpose", [graph.add("MatMul", [shares, value])], perm=[0, 2, 1, 3])
     return graph.add("Reshape", [mixed, graph.constant([0, 0, width])])
 

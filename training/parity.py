@@ -1,4 +1,4 @@
-"""Step 6: cases for a test of another engine, with the logits that it must reach.
+"""Cases for a test of another engine, with the logits that it must reach.
 
     python -m training.parity --seed 1 --cases 20 --generate 150 --sampled --out cases.safetensors
 
@@ -7,7 +7,8 @@ those of one forward pass in PyTorch, in float64, over prompt and continuation, 
 `case{i}.tokens` int32 [n], `case{i}.neighbours` int32 [U, 2, 128], `case{i}.prompt_length` and `case{i}.first_chunk`
 int32 [1], and with --full `case{i}.logits` float32 [n, V], with --sampled `case{i}.logit_ids` int32 [n, 40] (the 20
 largest and 20 at random), `case{i}.logit_values` float32 [n, 40] and `case{i}.log_sum_exp` float32 [n].
-Even cases have the grid that ends with the prompt, odd ones the paper's.
+For the variant int8, `case{i}.int8.logit_ids`, `.logit_values` and `.log_sum_exp` are the same for every fourth token, by the
+model whose weights are those of the variant, dequantised. Even cases have the grid that ends with the prompt, odd ones the paper's.
 """
 
 import argparse
@@ -22,6 +23,7 @@ from training.prepare import DEFAULT_WORK
 from training.stream import TokenStream
 
 TOP, RANDOM = 20, 20
+EVERY = 4  # tokens, of the variant int8
 
 
 def prompt_of(rng: np.random.Generator, length: int, stream: TokenStream | None, vocabulary: int) -> np.ndarray:
@@ -46,8 +48,7 @@ def sampled(rng: np.random.Generator, logits: np.ndarray) -> dict[str, np.ndarra
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--model", type=Path, default=Path("models/retro-10m"), help="model folder whose weights to take")
-    arguments.add_argument("--checkpoint", type=Path, help="a checkpoint of training instead of a model folder")
+    arguments.add_argument("--model", type=Path, default=Path("models/retro-nano"), help="model folder whose weights to take")
     arguments.add_argument("--work", type=Path, default=DEFAULT_WORK, help="folder of the held-out stream, if any")
     arguments.add_argument("--no-text", action="store_true", help="random ids as prompts only")
     arguments.add_argument("--seed", type=int, default=0)
@@ -61,8 +62,8 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, required=True)
     options = arguments.parse_args()
 
-    model = cases.load(options.checkpoint) if options.checkpoint else bundled.load(options.model)
-    exact = copy.deepcopy(model).double()
+    model = bundled.load(options.model)
+    exact, exact_int8 = copy.deepcopy(model).double(), bundled.load(options.model, "int8").double()
     if options.prompt_max + options.generate > model.config.context:
         raise SystemExit(f"prompt and continuation exceed the model's context of {model.config.context}")
     has_text = not options.no_text and (options.work / "valid.bounds.npy").exists()
@@ -75,6 +76,8 @@ def main() -> None:
         case = cases.make(model, rng, prompt, number % 2 == 0, options.generate)
         logits = cases.full_logits(exact, case).astype(np.float32)
         parts = {"logits": logits} if options.full else sampled(rng, logits)
+        int8 = cases.full_logits(exact_int8, case)[::EVERY].astype(np.float32)
+        parts |= {f"int8.{name}": array for name, array in sampled(rng, int8).items()}
         parts["tokens"] = case.tokens.astype(np.int32)
         parts["neighbours"] = case.neighbours.astype(np.int32)
         parts["prompt_length"] = np.asarray([case.prompt_length], np.int32)

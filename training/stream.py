@@ -4,11 +4,13 @@ A document's tokens are followed by one end-of-text token, which belongs to no d
 holds it, as a database entry never does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from training.files import replacing
 from training.tokenizer import END_OF_TEXT
 
 
@@ -28,22 +30,31 @@ class TokenStream:
         return TokenStream(tokens, bounds[:, 0].copy(), bounds[:, 1].copy())
 
     @staticmethod
-    def from_documents(documents: list[list[int]]) -> "TokenStream":
+    def from_documents(documents: Sequence[Sequence[int]]) -> "TokenStream":
         tokens, bounds, place = [], [], 0
+        end_of_text = np.asarray([END_OF_TEXT], np.uint16)
         for document in documents:
-            tokens += [np.asarray(document, np.uint16), np.asarray([END_OF_TEXT], np.uint16)]
+            tokens += [np.asarray(document, np.uint16), end_of_text]
             bounds.append((place, place + len(document)))
             place += len(document) + 1
         array = np.asarray(bounds, np.int64)
         return TokenStream(np.concatenate(tokens), array[:, 0].copy(), array[:, 1].copy())
 
     def save(self, folder: Path, split: str) -> None:
-        self.tokens.tofile(folder / f"{split}.tokens")
-        np.save(folder / f"{split}.bounds.npy", np.stack([self.starts, self.ends], axis=1))
+        with replacing(folder / f"{split}.tokens") as path:
+            self.tokens.tofile(path)
+        with replacing(folder / f"{split}.bounds.npy") as path, open(path, "wb") as file:
+            np.save(file, np.stack([self.starts, self.ends], axis=1))
 
     def document_of(self, places: np.ndarray) -> np.ndarray:
         """The document that holds each place; a separator counts to the document before it."""
         return np.searchsorted(self.starts, places, side="right") - 1
+
+    def beginnings(self, length: int) -> np.ndarray:
+        """Places from which `length` tokens can be read, int64 [n]: the beginnings of the documents that are so long, or, where
+        none is, every `length`-th place of the stream."""
+        starts = self.starts[self.ends - self.starts >= length]
+        return starts if len(starts) else np.arange(0, len(self.tokens) - length + 1, length)
 
     def windows(self, starts: np.ndarray, ends: np.ndarray, length: int) -> np.ndarray:
         """Tokens `[start, min(end, start + length))` right-padded with 0: int64 [..., length]."""

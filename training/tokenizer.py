@@ -1,41 +1,25 @@
-"""Step 1: train the byte-level BPE.
-
-    python -m training.tokenizer --corpus corpus
+"""The tokenizer, a byte-level BPE: how training.prepare trains one, and what it asks of a given one.
 
 Two entries stand at the front of the vocabulary and are made by no merge: padding and end of text. They are trained
 as special tokens, which keeps the merges off them, and then taken out of `added_tokens`: otherwise a user's text that
 spells `<|endoftext|>` would be encoded as the control token.
 """
 
-import argparse
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from training.corpus import DEFAULT_CORPUS, documents
-from training.files import write_atomically
-
-VOCABULARY = 16384
 PAD = 0
 END_OF_TEXT = 1
 CONTROL_TOKENS = ["<pad>", "<|endoftext|>"]
-DEFAULT_TOKENIZER = Path("models/retro-10m/tokenizer.json")
+SMALLEST, LARGEST = 256 + len(CONTROL_TOKENS), 1 << 16  # the bytes alone; what a stream's uint16 can count
+DEFAULT_TOKENIZER = Path("models/retro-nano/tokenizer.json")
 
 
-def sample(path: Path, characters: int) -> Iterator[str]:
-    """Documents from the start of the file (which is shuffled) until `characters` are reached."""
-    taken = 0
-    for text in documents(path):
-        yield text
-        taken += len(text)
-        if taken >= characters:
-            return
-
-
-def train(texts: Iterator[str], vocabulary: int = VOCABULARY) -> str:
-    """Train on `texts` and return the content of `tokenizer.json`."""
+def train(texts: Iterator[str], vocabulary: int) -> str:
+    """Train on `texts` and return the content of `tokenizer.json`. Few texts may give fewer entries than `vocabulary`."""
     tokenizer = Tokenizer(models.BPE())
     # Digits one by one: a number costs as many tokens as it has digits, but is spelt the same way everywhere.
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -49,7 +33,7 @@ def train(texts: Iterator[str], vocabulary: int = VOCABULARY) -> str:
         vocab_size=vocabulary,
         special_tokens=CONTROL_TOKENS,
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=True,
+        show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
     content = json.loads(tokenizer.to_str())
@@ -57,16 +41,21 @@ def train(texts: Iterator[str], vocabulary: int = VOCABULARY) -> str:
     return json.dumps(content, ensure_ascii=False, indent=1)
 
 
-def check(tokenizer: Tokenizer, vocabulary: int = VOCABULARY) -> None:
-    """Raise if the vocabulary or the round trip is not as promised."""
+def check(tokenizer: Tokenizer) -> None:
+    """Raise ValueError if the control tokens, the alphabet or the round trip are not what training and serving rely on."""
     entries = tokenizer.get_vocab()
-    assert tokenizer.get_vocab_size() == vocabulary, tokenizer.get_vocab_size()
-    assert [entries[name] for name in CONTROL_TOKENS] == [PAD, END_OF_TEXT]
-    assert all(symbol in entries for symbol in pre_tokenizers.ByteLevel.alphabet())
+    if not SMALLEST <= len(entries) <= LARGEST or set(entries.values()) != set(range(len(entries))):
+        raise ValueError(f"it has {len(entries)} entries; {SMALLEST} to {LARGEST} are possible, with ids that have no gaps")
+    if [entries.get(name) for name in CONTROL_TOKENS] != [PAD, END_OF_TEXT]:
+        raise ValueError(f"its first two entries are not {' and '.join(CONTROL_TOKENS)}")
+    if missing := [symbol for symbol in pre_tokenizers.ByteLevel.alphabet() if symbol not in entries]:
+        raise ValueError(f"it is not byte-level: {len(missing)} of the 256 bytes have no entry")
     for text in ROUND_TRIPS:
         ids = tokenizer.encode(text).ids
-        assert tokenizer.decode(ids, skip_special_tokens=False) == text, text
-        assert PAD not in ids and END_OF_TEXT not in ids, text
+        if PAD in ids or END_OF_TEXT in ids:
+            raise ValueError(f"text can spell its control tokens: {text!r}")
+        if tokenizer.decode(ids, skip_special_tokens=False) != text:
+            raise ValueError(f"encoding and decoding does not give back {text!r}")
 
 
 ROUND_TRIPS = [
@@ -82,19 +71,3 @@ ROUND_TRIPS = [
     "don't I'LL we've",
     "０１２ ٣٤٥ ²³",
 ]
-
-
-def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--corpus", type=Path, default=DEFAULT_CORPUS, help="folder with train.jsonl.zst")
-    arguments.add_argument("--characters", type=int, default=60_000_000)
-    arguments.add_argument("--out", type=Path, default=DEFAULT_TOKENIZER)
-    options = arguments.parse_args()
-    content = train(sample(options.corpus / "train.jsonl.zst", options.characters))
-    check(Tokenizer.from_str(content))
-    write_atomically(options.out, content.encode())
-    print(f"{options.out}: {VOCABULARY} entries")
-
-
-if __name__ == "__main__":
-    main()

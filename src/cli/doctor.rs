@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::app::identity;
 use crate::catalogue::Catalogue;
 use crate::embedder::Embedder;
-use crate::model::{Manifest, Model};
+use crate::model::{Checked, Model, ModelFolder};
 use crate::neighbours::Database;
 use crate::onnx::Runtime;
 use crate::settings::Settings;
@@ -21,8 +21,11 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     if let Some(runtime) = &runtime {
         report.say("ok", "provider", runtime.provider());
     }
-    let manifest = report.check("model files", Manifest::load(&settings.model), |manifest| {
-        format!("{}: {} files in {} as the manifest says", manifest.name, manifest.files.len(), settings.model.display())
+    let folder = report.check("model files", ModelFolder::open(&settings.model, &settings.precision, Checked::All), |folder| {
+        let manifest = folder.manifest();
+        let variants = manifest.variants.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+        let files = manifest.files.len();
+        format!("{} ({variants}): {files} files in {} as the manifest says", manifest.name, settings.model.display())
     });
     let tokenizer = report.check("tokenizer", Tokenizer::load(&settings.model.join("tokenizer.json")), |tokenizer| {
         format!("{} tokens, identity {}", tokenizer.vocabulary(), short(tokenizer.identity()))
@@ -31,9 +34,10 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     match &runtime {
         None => report.say("-", "model and embedder", "not tried without ONNX Runtime"),
         Some(runtime) => {
-            if manifest.is_some() {
-                report.check("model", Model::load(runtime, &settings.model, settings.threads), |model| {
-                    format!("{:.1} million parameters, loads", model.manifest().parameters as f64 / 1e6)
+            if let Some(folder) = &folder {
+                report.check("model", Model::load(runtime, folder, settings.threads), |model| {
+                    let parameters = model.manifest().parameters as f64 / 1e6;
+                    format!("{parameters:.1} million parameters as {}, loads", folder.variant().0)
                 });
             }
             embedder = check_embedder(&mut report, runtime, settings).await;
@@ -41,9 +45,9 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     }
     report.check("data folder", writable(&settings.data_dir), |()| format!("{} can be written", settings.data_dir.display()));
     report.check("catalogue", documents(settings).await, |line| line.clone());
-    match (manifest, tokenizer, embedder) {
-        (Some(manifest), Some(tokenizer), Some(embedder)) => {
-            let identity = identity(&manifest, &tokenizer, &embedder);
+    match (folder, tokenizer, embedder) {
+        (Some(folder), Some(tokenizer), Some(embedder)) => {
+            let identity = identity(folder.manifest(), &tokenizer, &embedder);
             report.check("database", collections(&settings.lance_uri(), identity).await, |line| line.clone());
         }
         _ => report.say("-", "database", "not tried: it is checked against the model's tokenizer and the embedder"),

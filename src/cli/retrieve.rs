@@ -30,7 +30,7 @@ pub struct RetrieveArgs {
 pub async fn run(args: RetrieveArgs, settings: Settings) -> anyhow::Result<()> {
     anyhow::ensure!(!args.text.is_empty(), "`text` must not be empty");
     let parts = Parts::load(&settings).await?;
-    let manifest = &parts.manifest;
+    let manifest = parts.model.manifest();
     let limits = Limits { context: manifest.context, neighbours: manifest.neighbours, max_neighbours: MAX_NEIGHBOURS };
     let options = SearchOptions::validate("", args.neighbours, args.collection.as_deref(), args.max_distance, &limits)?;
     let collection = &options.collection;

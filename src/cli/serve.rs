@@ -49,10 +49,11 @@ impl Signals {
 
 /// The start-up lines. Who started the server with port 0 reads the first one.
 async fn announce(app: &App, listener: &TcpListener) -> anyhow::Result<()> {
-    let (manifest, runtime) = (&app.parts.manifest, &app.parts.runtime);
+    let (model, runtime) = (&app.parts.model, &app.parts.runtime);
+    let (manifest, (variant, _)) = (model.manifest(), model.variant());
     let mut lines = vec![
         format!("retro-server listening on http://{}", listener.local_addr()?),
-        format!("  model       {} ({:.1} million parameters)", manifest.name, manifest.parameters as f64 / 1e6),
+        format!("  model       {} ({:.1} million parameters, {variant})", manifest.name, manifest.parameters as f64 / 1e6),
         format!("  provider    {} ({})", runtime.provider(), runtime.library().display()),
         format!("  embedder    {} ({} dimensions)", app.parts.embedder.name(), app.parts.embedder.dimension()),
     ];

@@ -96,7 +96,7 @@ impl Generator {
     /// Natural-log probabilities of all tokens of a text but the first. Waits for its turn in the queue.
     ///
     /// # Errors
-    /// The model or the retrieval fails, or the scheduler stops.
+    /// The model fails, or the scheduler stops.
     pub async fn score(&self, request: ScoreRequest) -> Result<Vec<f32>, GenerateError> {
         let (answer, result) = oneshot::channel();
         self.queue.send(Job::Score { request, answer }).await.map_err(|_| GenerateError::ShuttingDown)?;
@@ -146,7 +146,7 @@ fn serve(mut model: Model, parts: &Parts, mut jobs: mpsc::Receiver<Job>, mean_ms
             }
             Some(Job::Score { request, answer }) => {
                 if !answer.is_closed() {
-                    let _ = answer.send(score::score(&mut model, parts, &request));
+                    let _ = answer.send(score::score(&mut model, &request));
                 }
             }
             None => break,

@@ -37,7 +37,7 @@ struct CompletionResponse {
     #[schema(example = "cmpl-0198c0f2a7e07d3c8f0d1c2b3a495867")]
     id: String,
     /// The model's name.
-    #[schema(example = "retro-10m")]
+    #[schema(example = "retro-nano")]
     model: String,
     /// Seconds since 1970.
     #[schema(example = 1_790_000_000)]
@@ -127,7 +127,7 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"decode_ms"
     responses(
         (status = 200, description = "The completion, or its events", content(
             (CompletionResponse = "application/json", example = json!({
-                "id": "cmpl-0198c0f2a7e07d3c8f0d1c2b3a495867", "model": "retro-10m", "created": 1_790_000_000,
+                "id": "cmpl-0198c0f2a7e07d3c8f0d1c2b3a495867", "model": "retro-nano", "created": 1_790_000_000,
                 "choices": [{"index": 0, "text": " 2021", "finish_reason": "length", "logprobs": null}],
                 "retrieval": {"enabled": true, "alignment": "prompt_end", "database_version": 7, "chunks": [{
                     "choice": 0, "chunk": 0, "text": "The Dune film was released in", "neighbours": [{
@@ -163,7 +163,7 @@ async fn complete(
     let finish_reason = done.choices.first().map_or(FinishReason::Stop, |choice| choice.finish_reason);
     let response = CompletionResponse {
         id: format!("cmpl-{}", uuid::Uuid::now_v7().simple()),
-        model: app.parts.manifest.name.clone(),
+        model: app.parts.model.manifest().name.clone(),
         created: jiff::Timestamp::now().as_second(),
         choices: vec![Choice {
             index: 0,

@@ -36,19 +36,25 @@ struct Info {
 
 #[derive(Serialize, ToSchema)]
 struct ModelInfo {
-    #[schema(example = "retro-10m")]
+    #[schema(example = "retro-nano")]
     name: String,
     #[schema(example = "retro")]
     architecture: String,
     parameters: u64,
+    /// The variant of the model folder that runs.
+    #[schema(example = "int8")]
+    variant: String,
+    /// Of activations and caches.
     #[schema(example = "float32")]
     data_type: String,
+    #[schema(example = "int8")]
+    weights: String,
     vocabulary: usize,
     layers: usize,
     /// Layers with chunked cross-attention, counted from 1.
     cca_layers: Vec<usize>,
     chunk_length: usize,
-    /// The model's files with their sha256.
+    /// The files that run, with their sha256.
     files: BTreeMap<String, FileEntry>,
 }
 
@@ -130,9 +136,9 @@ impl IntoResponses for ReadyErrors {
     responses(
         (status = 200, description = "The description", body = Info, example = json!({
             "version": "0.1.0",
-            "model": {"name": "retro-10m", "architecture": "retro", "parameters": 9_900_000, "data_type": "float32", "vocabulary": 16384,
-                "layers": 6, "cca_layers": [3, 5], "chunk_length": 64,
-                "files": {"lower.onnx": {"sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "bytes": 10240}}},
+            "model": {"name": "retro-nano", "architecture": "retro", "parameters": 9_900_000, "variant": "int8", "data_type": "float32",
+                "weights": "int8", "vocabulary": 16384, "layers": 6, "cca_layers": [3, 5], "chunk_length": 64,
+                "files": {"int8/lower.onnx": {"sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "bytes": 10240}}},
             "embedder": {"name": "all-MiniLM-L6-v2", "dimension": 384, "identity": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"},
             "runtime": {"version": "ORT Build Info: git-branch=rel-1.31.1", "provider": "CPUExecutionProvider"},
             "limits": {"context": 512, "neighbours": 2, "max_neighbours": 16, "max_logprobs": 20, "max_queue": 64,
@@ -142,7 +148,8 @@ impl IntoResponses for ReadyErrors {
     )
 )]
 async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, ApiError> {
-    let (manifest, limits, settings) = (&app.parts.manifest, app.generator.limits(), &app.settings);
+    let (manifest, limits, settings) = (app.parts.model.manifest(), app.generator.limits(), &app.settings);
+    let (name, variant) = app.parts.model.variant();
     let mut collections = Vec::new();
     for name in app.parts.database.collections().await? {
         let stats = app.parts.database.stats(&name).await?;
@@ -155,12 +162,14 @@ async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, ApiError> {
             name: manifest.name.clone(),
             architecture: manifest.architecture.clone(),
             parameters: manifest.parameters,
-            data_type: manifest.data_type.clone(),
+            variant: name.to_owned(),
+            data_type: variant.data_type.clone(),
+            weights: variant.weights.clone(),
             vocabulary: manifest.vocabulary,
             layers: manifest.layers,
             cca_layers: manifest.cca_layers.clone(),
             chunk_length: manifest.chunk_length,
-            files: manifest.files.clone(),
+            files: app.parts.model.files().map(|(name, entry)| (name.clone(), entry.clone())).collect(),
         },
         embedder: EmbedderInfo {
             name: app.parts.embedder.name().to_owned(),

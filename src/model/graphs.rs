@@ -1,6 +1,4 @@
-use std::path::Path;
-
-use super::{Manifest, ModelError};
+use super::{ModelError, ModelFolder};
 use crate::onnx::{Graph, OnnxError, Runtime};
 use crate::text::{CHUNK_LENGTH, TokenId};
 
@@ -27,10 +25,11 @@ pub(super) struct Graphs {
 }
 
 impl Graphs {
-    pub fn load(runtime: &Runtime, folder: &Path, manifest: &Manifest, threads: usize) -> Result<Self, ModelError> {
-        let mut lower = Graph::load(runtime, &folder.join("lower.onnx"), threads, &["hidden"])?;
-        let encoder = Graph::load(runtime, &folder.join("encoder.onnx"), threads, &["cross_key", "cross_value", "cross_mask"])?;
-        let mut upper = Graph::load(runtime, &folder.join("upper.onnx"), threads, &["logits"])?;
+    pub fn load(runtime: &Runtime, folder: &ModelFolder, threads: usize) -> Result<Self, ModelError> {
+        let mut lower = Graph::load(runtime, &folder.graph("lower.onnx"), threads, &["hidden"])?;
+        let encoder = Graph::load(runtime, &folder.graph("encoder.onnx"), threads, &["cross_key", "cross_value", "cross_mask"])?;
+        let mut upper = Graph::load(runtime, &folder.graph("upper.onnx"), threads, &["logits"])?;
+        let manifest = folder.manifest();
         let attention = manifest.self_attention;
         let shape = [1, attention.kv_heads, manifest.context, attention.head_size];
         for (graph, layers) in [(&mut lower, attention.lower_layers), (&mut upper, attention.upper_layers)] {

@@ -1,23 +1,22 @@
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Deserialize;
 
-use super::ModelError;
-use crate::files::{FileEntry, check_files};
+use crate::files::FileEntry;
 use crate::text::{CHUNK_LENGTH, TokenId};
 
-const FORMAT: u32 = 1;
-const FILES: [&str; 4] = ["lower.onnx", "encoder.onnx", "upper.onnx", "tokenizer.json"];
+const FORMAT: u32 = 2;
+const GRAPHS: [&str; 3] = ["lower.onnx", "encoder.onnx", "upper.onnx"];
+pub(super) const TOKENIZER: &str = "tokenizer.json";
+/// Weights of the variants that `auto` takes on a processor, the best first; docs/decisions.md has the measurements.
+const BEST_ON_CPU: [&str; 2] = ["int8", "float32"];
 
 /// `retro.json`; the fields are described in docs/model-format.md.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Manifest {
-    pub format: u32,
     pub name: String,
     pub architecture: String,
     pub parameters: u64,
-    pub data_type: String,
     /// Tokens that a sequence may have.
     pub context: usize,
     pub vocabulary: usize,
@@ -35,6 +34,7 @@ pub struct Manifest {
     pub self_attention: SelfAttention,
     pub cross_attention: CrossAttention,
     pub embedder: EmbedderName,
+    pub variants: BTreeMap<String, Variant>,
     pub files: BTreeMap<String, FileEntry>,
 }
 
@@ -62,29 +62,57 @@ pub struct EmbedderName {
     pub dimension: usize,
 }
 
+/// The same model in one format of numbers.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Variant {
+    /// Of activations and caches.
+    pub data_type: String,
+    pub weights: String,
+    pub folder: String,
+}
+
 impl Manifest {
-    /// Reads `retro.json` and compares every file with it.
-    ///
-    /// # Errors
-    /// The manifest is missing or unusable, or a file is missing or altered.
-    pub fn load(folder: &Path) -> Result<Self, ModelError> {
-        let error = |reason: String| ModelError::Folder { path: folder.display().to_string(), reason };
-        let raw = std::fs::read(folder.join("retro.json")).map_err(|e| error(format!("retro.json cannot be read: {e}")))?;
-        let manifest: Self = serde_json::from_slice(&raw).map_err(|e| error(format!("retro.json: {e}")))?;
-        manifest.check().map_err(error)?;
-        check_files(folder, &manifest.files).map_err(|e| error(e.to_string()))?;
+    pub(super) fn parse(raw: &[u8]) -> Result<Self, String> {
+        // First of all: another format has other fields.
+        #[derive(Deserialize)]
+        struct Format {
+            format: u32,
+        }
+        let Format { format } = serde_json::from_slice(raw).map_err(|e| format!("retro.json: {e}"))?;
+        if format != FORMAT {
+            return Err(format!(
+                "retro.json has format {format}, this server reads format {FORMAT}; export the model again with training/export.py"
+            ));
+        }
+        let manifest: Self = serde_json::from_slice(raw).map_err(|e| format!("retro.json: {e}"))?;
+        manifest.check()?;
         Ok(manifest)
     }
 
-    fn check(&self) -> Result<(), String> {
-        if self.format != FORMAT {
-            return Err(format!("retro.json has format {}, this server reads {FORMAT}", self.format));
+    /// The name of the variant to run on a processor: the one that is asked for, or the best where that is `auto`.
+    pub(super) fn choose(&self, precision: &str) -> Result<&str, String> {
+        let all: Vec<&str> = self.variants.keys().map(String::as_str).collect();
+        let runs = |name: &str| self.variants[name].data_type == "float32";
+        let running: Vec<&str> = all.iter().copied().filter(|&name| runs(name)).collect();
+        if precision == "auto" {
+            let with = |weights: &str| running.iter().copied().find(|&name| self.variants[name].weights == weights);
+            let best = BEST_ON_CPU.iter().find_map(|&weights| with(weights));
+            return best.ok_or_else(|| format!("`precision` has to name a variant: `auto` takes none of {}", all.join(", ")));
         }
+        match all.iter().copied().find(|&name| name == precision) {
+            None => Err(format!("it has no variant {precision:?}; `precision` can be auto, {}", all.join(", "))),
+            Some(name) if runs(name) => Ok(name),
+            Some(name) => Err(format!(
+                "its variant {name} has {} activations, which this build cannot run; `precision` can be auto, {}",
+                self.variants[name].data_type,
+                running.join(", ")
+            )),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
         if self.chunk_length != CHUNK_LENGTH {
             return Err(format!("chunk_length is {}, this server's chunks have {CHUNK_LENGTH} tokens", self.chunk_length));
-        }
-        if self.data_type != "float32" {
-            return Err(format!("data_type is {:?}, this server reads float32", self.data_type));
         }
         if self.cross_attention.layers != self.cca_layers.len() {
             return Err(format!(
@@ -106,7 +134,8 @@ impl Manifest {
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(format!("{name} must not be 0"));
         }
-        match FILES.iter().find(|&&file| !self.files.contains_key(file)) {
+        let graphs = self.variants.values().flat_map(|variant| GRAPHS.map(|graph| format!("{}/{graph}", variant.folder)));
+        match graphs.chain([TOKENIZER.to_owned()]).find(|file| !self.files.contains_key(file)) {
             Some(file) => Err(format!("retro.json does not list {file}")),
             None => Ok(()),
         }

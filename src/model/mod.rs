@@ -1,14 +1,16 @@
 //! The RETRO graphs and their manifest: lower decoder, neighbour encoder, upper decoder, key/value caches.
 //! The folder's format is docs/model-format.md.
 
+mod folder;
 mod graphs;
 mod manifest;
 mod sequence;
 #[cfg(test)]
 mod tests;
 
+pub use folder::{Checked, ModelFolder};
 pub use graphs::EncodedNeighbours;
-pub use manifest::{CrossAttention, EmbedderName, Manifest, SelfAttention};
+pub use manifest::{CrossAttention, EmbedderName, Manifest, SelfAttention, Variant};
 pub use sequence::{Logits, Model, NeighbourTokens};
 
 use crate::onnx::OnnxError;

@@ -1,9 +1,9 @@
 use std::collections::HashMap;
 use std::ops::Range;
-use std::path::Path;
+use std::sync::Arc;
 
 use super::graphs::{EncodedNeighbours, Graphs};
-use super::{Manifest, ModelError};
+use super::{Manifest, ModelError, ModelFolder};
 use crate::onnx::{OnnxError, Runtime};
 use crate::text::{Grid, TokenId};
 
@@ -28,7 +28,7 @@ pub enum Logits {
 /// A sequence grows by steps, and a prompt is a step like any other: [`extend`](Model::extend) runs the lower graph and says which chunks
 /// became complete; the caller finds their neighbours, in its own time; [`finish`](Model::finish) encodes them and runs the upper graph.
 pub struct Model {
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     graphs: Graphs,
     grid: Grid,
     /// Tokens that went through the lower graph.
@@ -45,16 +45,14 @@ pub struct Model {
 }
 
 impl Model {
-    /// Loads a model folder whose manifest was checked.
+    /// Loads the chosen variant of a model folder.
     ///
     /// # Errors
     /// ONNX Runtime refuses a graph.
-    pub fn load(runtime: &Runtime, folder: &Path, threads: usize) -> Result<Self, ModelError> {
-        let manifest = Manifest::load(folder)?;
-        let graphs = Graphs::load(runtime, folder, &manifest, threads)?;
+    pub fn load(runtime: &Runtime, folder: &ModelFolder, threads: usize) -> Result<Self, ModelError> {
         let mut model = Self {
-            manifest,
-            graphs,
+            manifest: Arc::clone(folder.manifest()),
+            graphs: Graphs::load(runtime, folder, threads)?,
             grid: Grid::prompt_start(),
             length: 0,
             finished: 0,

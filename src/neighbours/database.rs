@@ -89,6 +89,17 @@ impl Database {
         Ok(database)
     }
 
+    /// Opens the database at `uri` to read what is there; None where a folder that `uri` means is not there, which is not made.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_existing(uri: &str, identity: Identity) -> Result<Option<Self>, DatabaseError> {
+        match durable::local_folder(uri) {
+            Some(folder) if !folder.exists() => Ok(None),
+            _ => Self::open(uri, identity).await.map(Some),
+        }
+    }
+
     pub fn identity(&self) -> &Identity {
         &self.inner.identity
     }

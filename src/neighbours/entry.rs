@@ -1,3 +1,5 @@
+use std::cmp::Ordering;
+
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -48,6 +50,14 @@ pub struct Neighbour {
     pub source: String,
     #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
+}
+
+impl Neighbour {
+    /// The order in which a search gives its rows: by distance, then by document id and chunk index.
+    pub fn order(&self, other: &Self) -> Ordering {
+        let by_place = || (&self.document_id, self.chunk_index).cmp(&(&other.document_id, other.chunk_index));
+        self.distance.total_cmp(&other.distance).then_with(by_place)
+    }
 }
 
 /// A chunk as the database holds it, without its embedding.

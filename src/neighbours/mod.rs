@@ -1,6 +1,7 @@
 //! The retrieval database: a LanceDB table for each collection, whose rows are chunks of documents. A row's key is the embedding of a
 //! chunk, its value that chunk (the neighbour) and the one after it (the continuation), so a search needs no second look-up.
 
+mod copy;
 mod database;
 mod durable;
 mod entry;

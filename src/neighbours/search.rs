@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use arrow_array::{Array, Float32Array, Int32Array, RecordBatch, UInt32Array, UInt64Array};
 use futures::TryStreamExt;
 use lancedb::expr::{col, lit};
@@ -106,6 +108,26 @@ impl Database {
         Ok(chunks)
     }
 
+    /// The documents of a collection, each with the number of its chunks.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn documents(&self, collection: &CollectionName) -> Result<BTreeMap<DocumentId, usize>, DatabaseError> {
+        let mut documents = BTreeMap::new();
+        let Some(snapshot) = self.snapshot(collection).await? else {
+            return Ok(documents);
+        };
+        let query = snapshot.query().select(Select::columns(&[DOCUMENT_ID]));
+        for batch in run(&query, collection).await? {
+            let rows = Rows { collection: collection.as_str(), batch: &batch };
+            for id in rows.text(DOCUMENT_ID)?.iter().flatten() {
+                let id = DocumentId::parse(DOCUMENT_ID, id).map_err(|e| rows.corrupt(e.to_string()))?;
+                *documents.entry(id).or_insert(0) += 1;
+            }
+        }
+        Ok(documents)
+    }
+
     pub(super) fn check_vector(&self, vector: &[f32]) -> Result<(), DatabaseError> {
         let expected = self.inner.identity.dimension;
         if vector.len() != expected {
@@ -146,10 +168,7 @@ async fn nearest(
         take_neighbours(&Rows { collection: collection.as_str(), batch: &batch }, &mut found)?;
     }
     for rows in &mut found {
-        rows.sort_by(|a, b| {
-            let place = |row: &Neighbour| (row.document_id.clone(), row.chunk_index);
-            a.distance.total_cmp(&b.distance).then_with(|| place(a).cmp(&place(b)))
-        });
+        rows.sort_by(Neighbour::order);
     }
     Ok(found)
 }

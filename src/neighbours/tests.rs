@@ -237,3 +237,36 @@ async fn housekeeping_changes_no_answer() {
     assert!(after.version > before.version, "the fragments were put together");
     assert_eq!(before.neighbours, after.neighbours);
 }
+
+#[tokio::test]
+async fn a_copy_gives_the_answers_of_its_original_and_leaves_it_as_it_was() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let original = database(&from).await;
+    let (x, y) = ([1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]);
+    original.replace_documents(&collection(), vec![document("a", &[x; 3]), document("b", &[y; 2])], true).await.unwrap();
+    original.replace_documents(&collection(), vec![document("a", &[y])], false).await.unwrap();
+    let before = original.stats(&collection()).await.unwrap();
+    let copy = database(&to).await;
+    let into = CollectionName::parse("collection", "copy").unwrap();
+    copy.copy_from(&original, &collection(), &into).await.unwrap();
+    copy.replace_documents(&into, vec![document("c", &[x])], true).await.unwrap();
+    assert_eq!(copy.documents(&into).await.unwrap(), [(id("a"), 1), (id("b"), 2), (id("c"), 1)].into());
+    let found = copy.search(&into, vec![y.to_vec()], 3, None).await.unwrap();
+    let expected = original.search(&collection(), vec![y.to_vec()], 3, None).await.unwrap();
+    assert_eq!(found.neighbours, expected.neighbours);
+    assert_eq!(original.stats(&collection()).await.unwrap(), before);
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let other = Identity { embedder: "bert-2".to_owned(), ..identity() };
+    let other = Database::open(elsewhere.path().to_str().unwrap(), other).await.unwrap();
+    assert!(matches!(other.copy_from(&original, &collection(), &into).await, Err(DatabaseError::OtherIdentity { .. })));
+}
+
+#[tokio::test]
+async fn a_database_that_is_only_read_is_not_begun() {
+    let folder = tempfile::tempdir().unwrap();
+    let nowhere = folder.path().join("lance");
+    let opened = Database::open_existing(nowhere.to_str().unwrap(), identity()).await.unwrap();
+    assert!(opened.is_none() && !nowhere.exists());
+    assert!(Database::open_existing(folder.path().to_str().unwrap(), identity()).await.unwrap().is_some());
+}

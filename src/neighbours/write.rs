@@ -78,7 +78,7 @@ impl Database {
         self.make_durable(collection, begin).await
     }
 
-    async fn make_durable(&self, collection: &CollectionName, since: SystemTime) -> Result<(), DatabaseError> {
+    pub(super) async fn make_durable(&self, collection: &CollectionName, since: SystemTime) -> Result<(), DatabaseError> {
         let Some(folder) = &self.inner.folder else {
             return Ok(());
         };

@@ -30,7 +30,7 @@ pub struct Settings {
     pub data_dir: PathBuf,
 
     /// Folder of the RETRO model
-    #[arg(long, env = "RETRO_MODEL", value_name = "PATH", default_value = "models/retro-10m")]
+    #[arg(long, env = "RETRO_MODEL", value_name = "PATH", default_value = "models/retro-nano")]
     pub model: PathBuf,
 
     /// Folder of the BERT that embeds texts
@@ -44,6 +44,10 @@ pub struct Settings {
     /// Where the graphs run: `cpu`, or `auto` for the best that this build has
     #[arg(long, env = "RETRO_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = Device::parse)]
     pub device: Device,
+
+    /// Format of the model's numbers: a variant of its folder, like `fp32` or `int8`, or `auto` for the best on the device
+    #[arg(long, env = "RETRO_PRECISION", value_name = "VARIANT", default_value = "auto")]
+    pub precision: String,
 
     /// Catalogue of documents and tasks [default: sqlite in data_dir]
     #[arg(long, env = "RETRO_DATABASE_URL", value_name = "URL")]

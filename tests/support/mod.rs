@@ -30,7 +30,7 @@ fn places(data_dir: &Path) -> [(&'static str, PathBuf); 4] {
     let library = if cfg!(target_os = "macos") { "libonnxruntime.dylib" } else { "libonnxruntime.so" };
     [
         ("data-dir", data_dir.to_owned()),
-        ("model", root().join("models/retro-10m")),
+        ("model", root().join("models/retro-nano")),
         ("embedder", root().join("runtime/all-MiniLM-L6-v2")),
         ("onnxruntime", root().join("runtime/onnxruntime").join(library)),
     ]

@@ -79,9 +79,11 @@ fn command(subcommand: &str, data_dir: &Path) -> Command {
 
 /// A folder like the bundled model's, whose files may be changed one by one.
 pub fn model_copy(folder: &Path) {
-    for entry in std::fs::read_dir(super::root().join("models/retro-10m")).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+    let bundled = super::root().join("models/retro-nano");
+    let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(bundled.join("retro.json")).unwrap()).unwrap();
+    for file in manifest["files"].as_object().unwrap().keys().map(String::as_str).chain(["retro.json"]) {
+        std::fs::create_dir_all(folder.join(file).parent().unwrap()).unwrap();
+        std::fs::copy(bundled.join(file), folder.join(file)).unwrap();
     }
 }
 

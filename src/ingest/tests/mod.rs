@@ -44,7 +44,7 @@ fn vector(text: &str) -> Vec<f32> {
 }
 
 fn tokenizer() -> Arc<Tokenizer> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/retro-10m/tokenizer.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/retro-nano/tokenizer.json");
     Arc::new(Tokenizer::load(&path).unwrap())
 }
 

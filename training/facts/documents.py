@@ -1,0 +1,146 @@
+"""Puts a fact, other facts about the same entity and filler together into one document."""
+
+import random
+import re
+from dataclasses import dataclass
+
+from training.facts import filler, filler_evaluation
+from training.facts.kinds import BY_GROUP, Kind
+from training.facts.names import Entity, Names
+from training.facts.values import draw
+
+MINIMUM_WORDS = 82
+MAXIMUM_WORDS = 195
+# Two kinds which would contradict each other, or give the asked kind away, in one document.
+APART = {("person_birthday", "person_born"), ("person_born", "person_birthday")}
+SEPARATORS = (" ", "\n", "\n- ")
+
+
+@dataclass(frozen=True)
+class Document:
+    text: str
+    before: str  # the asked sentence up to the value, without trailing space
+    rest: str  # the asked sentence after the value
+    preceding: str  # the document's sentence in front of the asked one with its separator, "" for none
+    others: tuple[str, ...]  # the sentences of filler
+
+
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(text.strip().split("\n"))
+
+
+def _filler(module) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...], tuple[str, ...]]:
+    families = {family: _lines(text) + _lines(module.ANY) for family, text in module.BY_FAMILY.items()}
+    return families, _lines(module.OPENINGS), _lines(module.CLOSINGS)
+
+
+FILLER = {False: _filler(filler), True: _filler(filler_evaluation)}
+
+
+def capitalised(sentence: str) -> str:
+    return sentence[0].upper() + sentence[1:]
+
+
+def split_form(form: str, name: str) -> tuple[str, str]:
+    """A form's text in front of the value (no trailing space) and behind it, with the entity's name filled in."""
+    before, rest = form.split("{v}")
+    return capitalised(before.replace("{e}", name).rstrip(" ")), capitalised_after(rest.replace("{e}", name))
+
+
+def capitalised_after(text: str) -> str:
+    return re.sub(r"([.?!] )([a-z])", lambda match: match[1] + match[2].upper(), text)
+
+
+def occurrences(value: str, text: str) -> int:
+    """How often a value stands in a text by itself, case aside, not as a part of a longer number or word."""
+    if value.lower() not in text.lower():
+        return 0
+    return len(re.findall(rf"(?<![\w,.]){re.escape(value)}(?!\w|[,.]\d)", text, re.IGNORECASE))
+
+
+def _fill(template: str, entity: Entity, chance: random.Random, names: Names) -> str:
+    named = chance.random() < 0.5
+    sentence = template
+    if "{s}" in sentence:
+        sentence = sentence.replace("{s}", entity.name if named else entity.pronoun)
+    if "{e}" in sentence:
+        sentence = sentence.replace("{e}", entity.name if named else entity.noun)
+    if "{t}" in sentence:
+        sentence = sentence.replace("{t}", names.place())
+    if "{p}" in sentence:
+        sentence = sentence.replace("{p}", names.person())
+    if "{a}" in sentence:
+        sentence = sentence.replace("{a}", chance.choice(filler.ADJECTIVES))
+    if "{w}" in sentence:
+        sentence = sentence.replace("{w}", chance.choice(filler.TIMES))
+    return capitalised_after(capitalised(sentence))
+
+
+def _stated(kind: Kind, entity_name: str, evaluation: bool, value: str, chance: random.Random) -> str:
+    before, rest = split_form(chance.choice(kind.forms(evaluation)), entity_name)
+    return f"{before} {value}{rest}"
+
+
+def write(
+    kind: Kind,
+    entity: Entity,
+    form: str,
+    value: str,
+    names: Names,
+    chance: random.Random,
+    *,
+    evaluation: bool,
+    by_noun: bool,
+) -> Document:
+    """One document of about 80 to 200 words that states `value` in `form`; `by_noun` says "the lake" for its name."""
+    families, openings, closings = FILLER[evaluation]
+    before, rest = split_form(form, entity.noun if by_noun else entity.name)
+    asked = f"{before} {value}{rest}"
+    sentences = []
+
+    second = not evaluation and not by_noun and chance.random() < 0.2
+    if chance.random() < 0.88:
+        near = [
+            other
+            for other in BY_GROUP[kind.group]
+            if other is not kind and other.forms(evaluation) and (kind.name, other.name) not in APART
+        ]
+        for other in chance.sample(near, min(len(near), chance.choice((1, 1, 2, 2, 3)))):
+            name = chance.choice((entity.name, entity.noun))
+            sentences.append(_stated(other, name, evaluation, draw(other.value, chance, names), chance))
+    if second:
+        rival = names.entity(kind.group)
+        rival_form = form if chance.random() < 0.5 else chance.choice(kind.training)
+        rival_before, rival_rest = split_form(rival_form, rival.name)
+        sentences.append(f"{rival_before} {draw(kind.value, chance, names)}{rival_rest}")
+
+    pool = list(families[filler.FAMILIES[kind.group]])
+    chance.shuffle(pool)
+    size = len(asked.split()) + sum(len(sentence.split()) for sentence in sentences)
+    target = chance.randint(MINIMUM_WORDS + 8, 150)
+    others = []
+    while pool and size < target and (size < MINIMUM_WORDS + 8 or len(sentences) + len(others) < 9):
+        others.append(_fill(pool.pop(), entity, chance, names))
+        size += len(others[-1].split())
+    sentences += others
+    chance.shuffle(sentences)
+    # "It" and "the lake" need the name in front of them.
+    first = next((i for i, sentence in enumerate(sentences) if entity.name[1:] in sentence), None)
+    if first:
+        sentences[0], sentences[first] = sentences[first], sentences[0]
+
+    opening = _fill(chance.choice(openings).replace("{e}", entity.name), entity, chance, names)
+    style = chance.random()
+    if style < 0.5 or by_noun:
+        sentences.insert(0, opening)
+    if chance.random() < 0.25:
+        sentences.append(_fill(chance.choice(closings), entity, chance, names))
+    # The name of the entity must stand in front of "the lake"; otherwise any place will do.
+    place = chance.randint(1 if by_noun else 0, len(sentences))
+    sentences.insert(place, asked)
+
+    heading = f"{capitalised(entity.name)}\n\n" if style > 0.8 else ""
+    separator = chance.choices(SEPARATORS, (8, 2, 1))[0]
+    first = "- " if separator == "\n- " else ""
+    preceding = sentences[place - 1] + separator if place else ""
+    return Document(heading + first + separator.join(sentences), before, rest, preceding, tuple(others))

@@ -1,0 +1,106 @@
+"""The facts of both splits."""
+
+import random
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from training.facts.documents import MAXIMUM_WORDS, MINIMUM_WORDS, occurrences, split_form, write
+from training.facts.kinds import EVALUATION_KINDS, KINDS, Kind
+from training.facts.names import Names
+from training.facts.values import draw
+
+CONTEXT_SHARE = 0.1  # of the training prompts have a sentence in front
+NOUN_SHARE = 0.2  # of the training documents for "other" prompts say "the lake" in the asked sentence
+
+
+@dataclass(frozen=True)
+class Fact:
+    id: str
+    kind: str
+    entity: str
+    wording: str  # "same": the prompt is the document's own sentence; "other": another form of the same statement
+    document: str  # 80 to 200 words; states the value once
+    prompt: str  # ends right before the value, without the space
+    value: str
+    rest: str  # the prompt's sentence after the value
+    edited_document: str  # the document with `edited_value` in place of the value
+    edited_value: str
+
+
+def _replace_once(value: str, other: str, document: str) -> str:
+    return re.sub(rf"(?<![\w,.]){re.escape(value)}(?!\w|[,.]\d)", lambda _: other, document, count=1)
+
+
+def _fact(
+    number: int, kind: Kind, wording: str, forms: tuple[str, str], names: Names, chance: random.Random, evaluation: bool
+) -> Fact:
+    """`forms`: of the document and of the prompt."""
+    entity = names.entity(kind.group)
+    while True:
+        value, edited = (draw(kind.value, chance, names) for _ in range(2))
+        by_noun = not evaluation and wording == "other" and kind.group != "person" and chance.random() < NOUN_SHARE
+        document = write(kind, entity, forms[0], value, names, chance, evaluation=evaluation, by_noun=by_noun)
+        text = document.text
+        # A value may also have come up in another fact or in the filler: then write another document.
+        if occurrences(value, text) == 1 and occurrences(edited, text) == 0 and value != edited:
+            if MINIMUM_WORDS - 2 <= len(text.split()) <= MAXIMUM_WORDS:
+                break
+    prompt, rest = document.before, document.rest
+    if wording == "other":
+        prompt, rest = split_form(forms[1], entity.name)
+    if not evaluation and chance.random() < CONTEXT_SHARE:
+        if wording == "same":
+            prompt = document.preceding + prompt
+        elif document.others:
+            prompt = f"{chance.choice(document.others)} {prompt}"
+    return Fact(
+        id=f"fact-{number:06d}",
+        kind=kind.name,
+        entity=entity.name,
+        wording=wording,
+        document=text,
+        prompt=prompt,
+        value=value,
+        rest=rest,
+        edited_document=_replace_once(value, edited, text),
+        edited_value=edited,
+    )
+
+
+def training_facts(seed: int) -> Iterator[Fact]:
+    """Endless facts of all kinds in training forms, about half of each wording."""
+    chance = random.Random(f"training facts {seed}")
+    names = Names(chance, evaluation=False)
+    kinds = tuple(KINDS.values())
+    number = 0
+    while True:
+        kind = chance.choice(kinds)
+        wording = chance.choice(("same", "other"))
+        prompt = chance.choice(kind.prompts(evaluation=False))
+        stated = prompt if wording == "same" else chance.choice([form for form in kind.training if form != prompt])
+        yield _fact(number, kind, wording, (stated, prompt), names, chance, evaluation=False)
+        number += 1
+
+
+def evaluation_facts(seed: int, count: int, avoid: Collection[str] = ()) -> list[Fact]:
+    """`count` facts in evaluation forms: half of each wording, every kind as often as the others give or take one.
+
+    No invented word is in `avoid` (lower-case words, best a set), and no two facts share one.
+    """
+    chance = random.Random(f"evaluation facts {seed}")
+    names = Names(chance, evaluation=True, used=avoid, unique=True)
+    kinds = list(EVALUATION_KINDS)
+    chance.shuffle(kinds)
+    facts = []
+    for number in range(count):
+        turn, place = divmod(number, len(kinds))
+        kind = kinds[place]
+        # With an even number of kinds the wording changes every turn, or each kind would only ever get one.
+        wording = ("same", "other")[(number + turn * (len(kinds) % 2 == 0)) % 2]
+        forms = kind.evaluation
+        pair = forms[turn % len(forms)], forms[(turn + 1 + turn // len(forms) % (len(forms) - 1)) % len(forms)]
+        if wording == "same":
+            pair = pair[0], pair[0]
+        facts.append(_fact(number, kind, wording, pair, names, chance, evaluation=True))
+    return facts
