@@ -25,7 +25,7 @@ class Case:
 
 def load(path: Path) -> Retro:
     """The model of a checkpoint of training.train."""
-    state = torch.load(path, weights_only=True)
+    state = torch.load(path, map_location="cpu", weights_only=True)
     model = Retro(Config.from_dict(state["config"]))
     model.load_state_dict(state["model"])
     return model.eval()

@@ -1,6 +1,6 @@
 """Training rows from invented facts (training.facts): short sequences in which a value has to be read in a neighbour.
 
-A row of 128 tokens is two prompts with their values, each at the end of a chunk:
+A row of 96 tokens is two prompts with their values, each at the end of a chunk:
 
     [first prompt] [value, rest of its sentence, other text ..., second prompt] [value, rest ...]
 
@@ -11,7 +11,6 @@ are entries of it, as a search would find them, or, for a part, only entries of 
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -20,9 +19,13 @@ from training.facts import Fact
 from training.sampler import CHUNK, NEIGHBOURS, RETRIEVED
 from training.stream import TokenStream
 
-LENGTH = 2 * CHUNK
-LONGEST_PROMPT = 56
-VALUE_WEIGHT = 6.0  # of a value's tokens in the loss: they are few, and what the rows are for
+LENGTH = CHUNK + 32
+LONGEST_PROMPT = 56  # of the second
+LONGEST_FIRST_PROMPT = 24
+# Weights in the loss: values are few tokens, and what the rows are for. To find a value is hard; a word that has been begun
+# is easily gone on with, a number is not: its digits stand elsewhere too.
+VALUE_WEIGHT = 8.0  # of a value's first token, and of all of a number
+REST_WEIGHT = 3.0  # of the other tokens of a value
 FOUND = 0.92  # of the prompts have their document among the neighbours
 BOTH = 0.5  # of those have another entry of it as the second neighbour
 RIVAL = 0.35  # of those have an entry that gives another thing's value for the same question
@@ -37,6 +40,8 @@ class Tokens:
         encode = lambda text: tokenizer.encode(text).ids  # noqa: E731
         self.prompt = encode(fact.prompt)
         self.value = encode(" " + fact.value)
+        numeric = fact.value[0].isdigit()
+        self.weights = [VALUE_WEIGHT if numeric or not number else REST_WEIGHT for number in range(len(self.value))]
         self.rest = encode(fact.rest)
         encoding = tokenizer.encode(fact.document)
         document = np.asarray(encoding.ids, np.int64)
@@ -63,18 +68,23 @@ class FactRows:
         self.digits = np.asarray([tokenizer.token_to_id(digit) for digit in "0123456789"])
         self.rivals: dict[str, Tokens] = {}  # the last fact of each kind
 
-    def take(self, count: int) -> list[Tokens]:
-        fitting = (t for fact in self.facts if len((t := Tokens(self.tokenizer, fact)).prompt) <= LONGEST_PROMPT)
-        return list(islice(fitting, count))
+    def take(self) -> list[Tokens]:
+        """Two facts, the first with a short prompt."""
+        pair: list[Tokens] = []
+        while len(pair) < 2:
+            fact = Tokens(self.tokenizer, next(self.facts))
+            if len(fact.prompt) <= (LONGEST_PROMPT if pair else LONGEST_FIRST_PROMPT):
+                pair.append(fact)
+        return pair
 
     def batch(self, rng: np.random.Generator, rows: int):
-        """tokens int64 [rows, 129], first_chunk int64 [rows], neighbours int64 [rows, 2, 2, 128], weights float32 [rows, 128]
+        """tokens int64 [rows, 97], first_chunk int64 [rows], neighbours int64 [rows, 2, 2, 128], weights float32 [rows, 96]
         of the predicted tokens."""
         tokens = np.zeros((rows, LENGTH + 1), np.int64)
         first_chunk = np.zeros(rows, np.int64)
         neighbours = np.zeros((rows, 2, NEIGHBOURS, RETRIEVED), np.int64)
         weights = np.ones((rows, LENGTH), np.float32)
-        facts = self.take(2 * rows)
+        facts = [fact for _ in range(rows) for fact in self.take()]
         for fact in facts:
             if rng.random() < OTHER_DIGITS:
                 table = np.arange(self.tokenizer.get_vocab_size())
@@ -85,8 +95,8 @@ class FactRows:
             first_chunk[row] = len(pair[0].prompt)
             ids, spans = self.row(rng, *pair)
             tokens[row] = ids[: LENGTH + 1]
-            for begin, end in spans:
-                weights[row, begin - 1 : end - 1] = VALUE_WEIGHT
+            for fact, (begin, end) in zip(pair, spans, strict=True):
+                weights[row, begin - 1 : end - 1] = fact.weights[: end - begin]
             for slot, fact in enumerate(pair):
                 other = facts[int(rng.integers(len(facts)))]
                 neighbours[row, slot] = self.neighbours(rng, fact, other if other is not fact else facts[2 * row - 1])

@@ -91,18 +91,6 @@ class Retro(nn.Module):
             x = x + layer.feed_forward(layer.feed_forward_norm(x))
         return self.final_norm(x)
 
-    def conditioning(self, tokens: Tensor) -> Tensor:
-        """The hidden states that the encoder is conditioned on: after the first CCA layer's self-attention, [B, N, d]."""
-        x = self.embedding(tokens)
-        cos, sin = self.cos[: tokens.shape[1]], self.sin[: tokens.shape[1]]
-        for number, layer in enumerate(self.layers[: self.config.lower_layers], start=1):
-            normed = layer.attention_norm(x)
-            key, value = layer.attention.keys_values(normed, cos, sin)
-            x = x + layer.attention.attend(layer.attention.queries(normed, cos, sin), key, value, None, causal=True)
-            if number < self.config.lower_layers:
-                x = x + layer.feed_forward(layer.feed_forward_norm(x))
-        return x
-
     def encode(self, x: Tensor, first_chunk: Tensor, neighbours: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """E [B*U, K*R, encoder_size], the tokens' embeddings [B*U, K*R, d] and their mask, float [B*U, K*R], given hidden
         states x [B, N, d]."""

@@ -39,12 +39,12 @@ class Mix:
     covering_twice: float = 0.25  # of those: both neighbours cover, as the entries on either side of a boundary do
     own: float = 0.3  # of the other covered chunks: the second neighbour is of the same document
     counterfactual: float = 0.15  # of sequences
-    known: float = 0.35  # of sequences are from the part of the stream whose nearest neighbours are known
+    known: float = 0.6  # of sequences are from the part of the stream whose nearest neighbours are known
     covering_at_first: float = 0.7  # of chunks, while the curriculum goes on
     both_empty: float = 0.06  # of chunks
     without: float = 0.05  # of sequences
     full_first_chunk: float = 0.5  # of sequences; the others begin with a chunk of 1 to 64 tokens
-    retrieved: float = 0.75  # of the neighbours that are not covering, where the nearest are known
+    retrieved: float = 0.85  # of the neighbours that are not covering, where the nearest are known
     empty: float = 0.05  # likewise
 
 

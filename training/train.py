@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 
 from training.config import SIZES, Config
-from training.counterfactual import Counterfactual
+from training.counterfactual import Counterfactual, plain_words
 from training.device import Device
+from training.fact_rows import LENGTH as FACT_ROW
 from training.fact_rows import FactRows
 from training.facts import training_facts
 from training.grid import token_slots
@@ -147,7 +148,8 @@ def train(run: Run) -> None:
     if len(stream.tokens) <= length:
         raise SystemExit(f"{options.work} has only {len(stream.tokens)} training tokens, fewer than --length {length}")
     sampler = Sampler(stream, length, options.seed, counterfactual=Counterfactual(tokenizer))
-    fact_rows = FactRows(tokenizer, training_facts(options.seed + 1000 * run.step + device.rank), stream)
+    facts = training_facts(options.seed + 1000 * run.step + device.rank, plain_words(tokenizer))
+    fact_rows = FactRows(tokenizer, facts, stream)
     held_out = HeldOut(options.work, options.held_out_rows, tokenizer)
 
     def losses_of(tokens: torch.Tensor, first_chunk: torch.Tensor, neighbours: torch.Tensor) -> torch.Tensor:
@@ -163,7 +165,7 @@ def train(run: Run) -> None:
             # Facts come when copying has been learned at every shift: before, their few tokens teach nothing.
             rng = np.random.default_rng([options.seed, 3, run.step, device.rank, part])
             if run.curriculum.shift == MAX_SHIFT and rng.random() < options.facts:
-                *batch, weights = device.put(fact_rows.batch(rng, options.rows * length // 128))
+                *batch, weights = device.put(fact_rows.batch(rng, options.rows * length // FACT_ROW))
                 losses = compiled(*batch)
                 weights = weights.flatten()
                 sums.add("fact_values", losses, weights > 1)

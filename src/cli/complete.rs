@@ -4,10 +4,9 @@ use clap::Args;
 use futures::StreamExt;
 
 use super::print;
-use super::retrieve::parse_alignment;
+use super::search_args::{SearchArgs, ensure_collection};
 use crate::app::Parts;
-use crate::generate::{Alignment, CompletionRequest, Event, RetrievalRequest, Stop};
-use crate::names::CollectionName;
+use crate::generate::{CompletionRequest, Event, RetrievalRequest, Stop};
 use crate::settings::Settings;
 
 #[derive(Args)]
@@ -41,18 +40,8 @@ pub struct CompleteArgs {
     /// The model without its database
     #[arg(long)]
     no_retrieval: bool,
-    /// Neighbours of each chunk
-    #[arg(long, value_name = "0..16")]
-    neighbours: Option<usize>,
-    /// Collection to search [default: default]
-    #[arg(long, value_name = "NAME")]
-    collection: Option<String>,
-    /// Leaves out neighbours farther than this squared distance
-    #[arg(long, value_name = "0..4")]
-    max_distance: Option<f32>,
-    /// Where the chunk grid lies: prompt_end or prompt_start [default: prompt_end]
-    #[arg(long, value_name = "GRID", value_parser = parse_alignment)]
-    alignment: Option<Alignment>,
+    #[command(flatten)]
+    search: SearchArgs,
     /// Shows on standard error what the model read
     #[arg(long)]
     show_neighbours: bool,
@@ -64,8 +53,8 @@ pub async fn run(args: CompleteArgs, settings: Settings) -> anyhow::Result<()> {
     let parts = Parts::load(&settings).await?;
     let generator = parts.generator(&settings)?;
     let request = args.into_request().validate(&generator.limits(), &parts.tokenizer)?;
-    if let Some(collection) = request.collection().filter(|&name| *name != CollectionName::default()) {
-        anyhow::ensure!(parts.database.exists(collection).await?, "there is no collection `{collection}`");
+    if let Some(collection) = request.collection() {
+        ensure_collection(&parts, collection).await?;
     }
     let mut events = generator.submit(request)?;
     while let Some(event) = events.next().await {
@@ -101,10 +90,10 @@ impl CompleteArgs {
             stop: (!self.stop.is_empty()).then_some(Stop::Many(self.stop)),
             retrieval: RetrievalRequest {
                 enabled: Some(!self.no_retrieval),
-                neighbours: self.neighbours,
-                collection: self.collection,
-                max_distance: self.max_distance,
-                alignment: self.alignment,
+                neighbours: self.search.neighbours,
+                collection: self.search.collection,
+                max_distance: self.search.max_distance,
+                alignment: self.search.alignment,
                 provided: None,
             },
             ..CompletionRequest::new(self.prompt)

@@ -7,6 +7,7 @@ mod ingest;
 mod openapi;
 mod print;
 mod retrieve;
+mod search_args;
 mod serve;
 
 use std::io;

@@ -14,8 +14,8 @@ pub use events::{
     TokenEvent, TokenLogProb, TokenLogProbs, Usage, fold,
 };
 pub use request::{
-    Alignment, CompletionRequest, Limits, MAX_LOGPROBS, MAX_NEIGHBOURS, NeighbourSource, ProvidedNeighbour, RetrievalRequest,
-    Sampling, SearchOptions, Stop, ValidCompletion,
+    Alignment, CompletionRequest, Limits, MAX_LOGPROBS, NeighbourSource, ProvidedNeighbour, RetrievalRequest, Sampling,
+    SearchOptions, Stop, ValidCompletion,
 };
 pub use retriever::{RetrievalError, Retrieved, Retriever, TextNeighbours};
 pub use scheduler::Generator;

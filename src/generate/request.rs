@@ -4,11 +4,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::invalid::Invalid;
+use crate::model::Manifest;
 use crate::names::CollectionName;
 use crate::text::{TokenId, Tokenizer};
 
 /// Most neighbours a chunk may have.
-pub const MAX_NEIGHBOURS: usize = 16;
+const MAX_NEIGHBOURS: usize = 16;
 /// Most alternatives that `logprobs` may ask for.
 pub const MAX_LOGPROBS: usize = 20;
 const MAX_STOPS: usize = 8;
@@ -125,6 +126,12 @@ pub struct Limits {
     pub neighbours: usize,
     /// Most neighbours of a chunk.
     pub max_neighbours: usize,
+}
+
+impl From<&Manifest> for Limits {
+    fn from(manifest: &Manifest) -> Self {
+        Self { context: manifest.context, neighbours: manifest.neighbours, max_neighbours: MAX_NEIGHBOURS }
+    }
 }
 
 /// Where the neighbours come from.

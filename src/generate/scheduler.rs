@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::GenerateError;
 use super::completion::{self, Ended, EventSender};
 use super::events::EventStream;
-use super::request::{Limits, MAX_NEIGHBOURS, ProvidedNeighbour, ValidCompletion};
+use super::request::{Limits, ProvidedNeighbour, ValidCompletion};
 use super::retriever::Retriever;
 use super::score::{self, ScoreRequest};
 use crate::model::{Model, NeighbourTokens};
@@ -54,8 +54,7 @@ impl Generator {
     /// # Errors
     /// The thread cannot be started.
     pub fn start(model: Model, tokenizer: Arc<Tokenizer>, retriever: Retriever, max_queue: usize) -> Result<Self, GenerateError> {
-        let manifest = model.manifest();
-        let limits = Limits { context: manifest.context, neighbours: manifest.neighbours, max_neighbours: MAX_NEIGHBOURS };
+        let limits = Limits::from(model.manifest());
         let stop = CancellationToken::new();
         let (queue, jobs) = mpsc::channel(max_queue.max(1));
         let (end, ended) = watch::channel(false);

@@ -30,25 +30,20 @@ pub struct Entry {
 }
 
 /// What a search finds.
-#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Neighbour {
-    #[schema(value_type = String, example = "dune-2021")]
     pub document_id: DocumentId,
     /// Place of the chunk in its document, from 0.
     pub chunk_index: u32,
     /// Squared Euclidean distance between the embeddings: 0 (the same direction) to 4.
-    #[schema(example = 0.21)]
     pub distance: f32,
     pub neighbour: String,
     /// The text after the neighbour; empty at the end of a document.
     pub continuation: String,
-    #[serde(skip)]
     pub neighbour_tokens: Vec<TokenId>,
-    #[serde(skip)]
     pub continuation_tokens: Vec<TokenId>,
     pub title: String,
     pub source: String,
-    #[schema(value_type = Object)]
     pub metadata: Map<String, Value>,
 }
 

@@ -4,7 +4,7 @@ import random
 import re
 from dataclasses import dataclass
 
-from training.facts import filler, filler_evaluation
+from training.facts import filler
 from training.facts.kinds import BY_GROUP, Kind
 from training.facts.names import Entity, Names
 from training.facts.values import draw
@@ -13,6 +13,8 @@ MINIMUM_WORDS = 82
 MAXIMUM_WORDS = 195
 # Two kinds which would contradict each other, or give the asked kind away, in one document.
 APART = {("person_birthday", "person_born"), ("person_born", "person_birthday")}
+# Of the sentences that could say "it" or "the lake" say the name, so that a search by name finds each part of the document.
+NAMED = 0.75
 SEPARATORS = (" ", "\n", "\n- ")
 
 
@@ -23,18 +25,6 @@ class Document:
     rest: str  # the asked sentence after the value
     preceding: str  # the document's sentence in front of the asked one with its separator, "" for none
     others: tuple[str, ...]  # the sentences of filler
-
-
-def _lines(text: str) -> tuple[str, ...]:
-    return tuple(text.strip().split("\n"))
-
-
-def _filler(module) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...], tuple[str, ...]]:
-    families = {family: _lines(text) + _lines(module.ANY) for family, text in module.BY_FAMILY.items()}
-    return families, _lines(module.OPENINGS), _lines(module.CLOSINGS)
-
-
-FILLER = {False: _filler(filler), True: _filler(filler_evaluation)}
 
 
 def capitalised(sentence: str) -> str:
@@ -59,7 +49,7 @@ def occurrences(value: str, text: str) -> int:
 
 
 def _fill(template: str, entity: Entity, chance: random.Random, names: Names) -> str:
-    named = chance.random() < 0.5
+    named = chance.random() < NAMED
     sentence = template
     if "{s}" in sentence:
         sentence = sentence.replace("{s}", entity.name if named else entity.pronoun)
@@ -93,7 +83,7 @@ def write(
     by_noun: bool,
 ) -> Document:
     """One document of about 80 to 200 words that states `value` in `form`; `by_noun` says "the lake" for its name."""
-    families, openings, closings = FILLER[evaluation]
+    sentences_of = filler.EVALUATION if evaluation else filler.TRAINING
     before, rest = split_form(form, entity.noun if by_noun else entity.name)
     asked = f"{before} {value}{rest}"
     sentences = []
@@ -114,7 +104,7 @@ def write(
         rival_before, rival_rest = split_form(rival_form, rival.name)
         sentences.append(f"{rival_before} {draw(kind.value, chance, names)}{rival_rest}")
 
-    pool = list(families[filler.FAMILIES[kind.group]])
+    pool = [*sentences_of[filler.FAMILIES[kind.group]], *sentences_of["any"]]
     chance.shuffle(pool)
     size = len(asked.split()) + sum(len(sentence.split()) for sentence in sentences)
     target = chance.randint(MINIMUM_WORDS + 8, 150)
@@ -129,12 +119,12 @@ def write(
     if first:
         sentences[0], sentences[first] = sentences[first], sentences[0]
 
-    opening = _fill(chance.choice(openings).replace("{e}", entity.name), entity, chance, names)
+    opening = _fill(chance.choice(sentences_of["openings"]).replace("{e}", entity.name), entity, chance, names)
     style = chance.random()
     if style < 0.5 or by_noun:
         sentences.insert(0, opening)
     if chance.random() < 0.25:
-        sentences.append(_fill(chance.choice(closings), entity, chance, names))
+        sentences.append(_fill(chance.choice(sentences_of["closings"]), entity, chance, names))
     # The name of the entity must stand in front of "the lake"; otherwise any place will do.
     place = chance.randint(1 if by_noun else 0, len(sentences))
     sentences.insert(place, asked)

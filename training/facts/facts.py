@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from training.facts.documents import MAXIMUM_WORDS, MINIMUM_WORDS, occurrences, split_form, write
@@ -12,6 +12,8 @@ from training.facts.values import draw
 
 CONTEXT_SHARE = 0.1  # of the training prompts have a sentence in front
 NOUN_SHARE = 0.2  # of the training documents for "other" prompts say "the lake" in the asked sentence
+STRANGE_SHARE = 0.35  # of the training facts have words of their forms replaced by any others
+STRANGE_WORDS = 0.4  # of the words of such a form
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,20 @@ def _fact(
 ) -> Fact:
     """`forms`: of the document and of the prompt."""
     entity = names.entity(kind.group)
+    prompt_before, prompt_rest = split_form(forms[1], entity.name)
     while True:
         value, edited = (draw(kind.value, chance, names) for _ in range(2))
         by_noun = not evaluation and wording == "other" and kind.group != "person" and chance.random() < NOUN_SHARE
         document = write(kind, entity, forms[0], value, names, chance, evaluation=evaluation, by_noun=by_noun)
         text = document.text
         # A value may also have come up in another fact or in the filler: then write another document.
-        if occurrences(value, text) == 1 and occurrences(edited, text) == 0 and value != edited:
+        stated = occurrences(value, text) == 1 and occurrences(edited, text) == 0 and value != edited
+        if stated and occurrences(value, prompt_before) == 0:
             if MINIMUM_WORDS - 2 <= len(text.split()) <= MAXIMUM_WORDS:
                 break
     prompt, rest = document.before, document.rest
     if wording == "other":
-        prompt, rest = split_form(forms[1], entity.name)
+        prompt, rest = prompt_before, prompt_rest
     if not evaluation and chance.random() < CONTEXT_SHARE:
         if wording == "same":
             prompt = document.preceding + prompt
@@ -68,8 +72,18 @@ def _fact(
     )
 
 
-def training_facts(seed: int) -> Iterator[Fact]:
-    """Endless facts of all kinds in training forms, about half of each wording."""
+def _strange(form: str, words: Sequence[str], chance: random.Random) -> str:
+    """`form` with some of its longer words replaced: what is asked must then be guessed from the others and the kind of value."""
+    replaced = lambda match: chance.choice(words) if chance.random() < STRANGE_WORDS else match[0]  # noqa: E731
+    return re.sub(r"(?<![\w{])[a-z]{4,}(?![\w}])", replaced, form)
+
+
+def training_facts(seed: int, words: Sequence[str] = ()) -> Iterator[Fact]:
+    """Endless facts of all kinds in training forms, about half of each wording.
+
+    With `words`, lower-case ones of any meaning, a part of the forms has some of them in place of its own: wordings
+    that were never trained are the rule in use, and a model that has learned only to know the forms reads nothing then.
+    """
     chance = random.Random(f"training facts {seed}")
     names = Names(chance, evaluation=False)
     kinds = tuple(KINDS.values())
@@ -79,7 +93,11 @@ def training_facts(seed: int) -> Iterator[Fact]:
         wording = chance.choice(("same", "other"))
         prompt = chance.choice(kind.prompts(evaluation=False))
         stated = prompt if wording == "same" else chance.choice([form for form in kind.training if form != prompt])
-        yield _fact(number, kind, wording, (stated, prompt), names, chance, evaluation=False)
+        forms = stated, prompt
+        if words and chance.random() < STRANGE_SHARE:
+            forms = tuple(_strange(form, words, chance) for form in forms)
+            forms = forms if wording == "other" else (forms[1], forms[1])
+        yield _fact(number, kind, wording, forms, names, chance, evaluation=False)
         number += 1
 
 

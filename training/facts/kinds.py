@@ -1,8 +1,12 @@
-"""The kinds of fact: the class of entity, the type of value, the forms of both splits."""
+"""The kinds of fact: the class of entity, the type of value, the forms of both splits.
+
+`forms/CLASS.txt` has the training forms: the head of a block is `kind | class of entity | type of value`, every other line a
+form ({e} the entity, {v} the value). `evaluation_forms.txt` has the evaluation forms, under the names of their kinds.
+"""
 
 from dataclasses import dataclass
 
-from training.facts import forms_evaluation, forms_land, forms_people, forms_things
+from training.facts import blocks
 
 
 @dataclass(frozen=True)
@@ -21,16 +25,11 @@ class Kind:
         return self.evaluation if evaluation else self.training
 
 
-def _blocks(text: str) -> dict[str, tuple[str, ...]]:
-    blocks = (block.split("\n") for block in text.strip().split("\n\n"))
-    return {head: tuple(forms) for head, *forms in blocks}
-
-
 def _kinds() -> dict[str, Kind]:
-    evaluation = _blocks(forms_evaluation.FORMS)
+    evaluation = blocks.read(blocks.FOLDER / "evaluation_forms.txt")
     kinds = {}
-    for module in (forms_land, forms_people, forms_things):
-        for head, forms in _blocks(module.FORMS).items():
+    for path in sorted((blocks.FOLDER / "forms").glob("*.txt")):
+        for head, forms in blocks.read(path).items():
             name, group, value = head.split(" | ")
             kinds[name] = Kind(name, group, value, forms, evaluation.get(name, ()))
     return kinds

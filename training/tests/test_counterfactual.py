@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from training.counterfactual import MONTHS, Counterfactual
+from training.counterfactual import MONTHS, Counterfactual, plain_words
 from training.sampler import Mix, Sampler
 from training.stream import TokenStream
 from training.tokenizer import DEFAULT_TOKENIZER, END_OF_TEXT, PAD
@@ -54,6 +54,18 @@ def test_kinds_are_digits_months_and_names(tokenizer, counterfactual):
     assert len(names) > 4 and all(re.fullmatch(" [A-Z][a-z]+", text) for band in decoded[2:] for text in band)
     everything = np.concatenate(counterfactual.kinds)
     assert len(set(everything)) == len(everything) and not {PAD, END_OF_TEXT} & set(everything.tolist())
+
+
+def test_words_that_begin_sentences_are_no_names(tokenizer, counterfactual):
+    names = {tokenizer.decode([int(id)]).strip() for kind in counterfactual.kinds[2:] for id in kind}
+    assert {"London", "Germany", "William"} <= names
+    assert not {"They", "But", "She", "When", "There"} & names
+
+
+def test_plain_words_are_words(tokenizer):
+    words = plain_words(tokenizer)
+    assert len(words) > 1000 and {"water", "other"} <= set(words)
+    assert all(re.fullmatch("[a-z]{4,}", word) for word in words)
 
 
 def test_a_permutation_keeps_kinds_to_themselves(counterfactual):

@@ -5,7 +5,8 @@ from itertools import islice
 import pytest
 
 from training.facts import evaluation_facts, training_facts
-from training.facts.documents import FILLER, occurrences
+from training.facts import filler
+from training.facts.documents import occurrences
 from training.facts.kinds import EVALUATION_KINDS, KINDS
 from training.facts.names import invented_words
 from training.facts.values import LISTS
@@ -74,8 +75,9 @@ def test_splits_share_no_invented_word_and_no_filler():
     trained = {word.strip(".,?'\n-").lower() for fact in TRAINING for word in fact.document.split()}
     assert len(evaluation) >= 320
     assert not evaluation & trained
-    for family, sentences in FILLER[True][0].items():
-        assert not set(sentences) & set(FILLER[False][0][family])
+    assert filler.EVALUATION.keys() == filler.TRAINING.keys() == {*filler.FAMILIES.values(), "any", "openings", "closings"}
+    for family, sentences in filler.EVALUATION.items():
+        assert not set(sentences) & set(filler.TRAINING[family])
 
 
 def test_lists_are_long_and_take_the_article_a():
@@ -83,6 +85,19 @@ def test_lists_are_long_and_take_the_article_a():
         assert len(set(words)) == len(words) >= 30
     for name in ("colour", "animal", "profession"):
         assert all(word[0] not in "aeiou" for word in LISTS[name])
+
+
+def test_strange_words_stand_in_forms_alone():
+    words = ["quiddity", "zeugma", "haruspex"]
+    plain = list(islice(training_facts(3), 400))
+    strange = list(islice(training_facts(3, words), 400))
+    assert not any(word in fact.document for fact in plain for word in words)
+    with_some = [fact for fact in strange if any(word in fact.prompt + fact.document for word in words)]
+    assert 0.25 < len(with_some) / len(strange) < 0.5
+    for fact in with_some:
+        stated = f"{fact.prompt} {fact.value}{fact.rest}"
+        assert (stated in fact.document) == (fact.wording == "same"), fact
+        assert occurrences(fact.value, fact.document) == 1 and fact.entity[1:] in fact.prompt, fact
 
 
 def test_seed_decides_and_avoided_words_are_left_out():
