@@ -38,7 +38,7 @@ class Mix:
     covering: float = 0.35  # of chunks
     covering_twice: float = 0.25  # of those: both neighbours cover, as the entries on either side of a boundary do
     own: float = 0.3  # of the other covered chunks: the second neighbour is of the same document
-    counterfactual: float = 0.15  # of sequences
+    counterfactual: float = 0.3  # of sequences
     known: float = 0.6  # of sequences are from the part of the stream whose nearest neighbours are known
     covering_at_first: float = 0.7  # of chunks, while the curriculum goes on
     both_empty: float = 0.06  # of chunks

@@ -12,6 +12,8 @@ from training.facts.values import draw
 
 CONTEXT_SHARE = 0.1  # of the training prompts have a sentence in front
 NOUN_SHARE = 0.2  # of the training documents for "other" prompts say "the lake" in the asked sentence
+MODERN_SHARE = 0.4  # of the years in training: the others begin with 1, and would be guessed to
+MODERN_YEARS = "year 1980 2059"
 STRANGE_SHARE = 0.35  # of the training facts have words of their forms replaced by any others
 STRANGE_WORDS = 0.4  # of the words of such a form
 
@@ -41,7 +43,8 @@ def _fact(
     entity = names.entity(kind.group)
     prompt_before, prompt_rest = split_form(forms[1], entity.name)
     while True:
-        value, edited = (draw(kind.value, chance, names) for _ in range(2))
+        modern = not evaluation and kind.value.startswith("year") and chance.random() < MODERN_SHARE
+        value, edited = (draw(MODERN_YEARS if modern else kind.value, chance, names) for _ in range(2))
         by_noun = not evaluation and wording == "other" and kind.group != "person" and chance.random() < NOUN_SHARE
         document = write(kind, entity, forms[0], value, names, chance, evaluation=evaluation, by_noun=by_noun)
         text = document.text

@@ -15,7 +15,7 @@ TIMES = ("spring", "early summer", "late autumn", "winter", "the rainy season", 
 FAMILIES = {
     "mountain": "land", "lake": "land", "river": "land", "planet": "sky", "town": "town", "country": "town",
     "bridge": "work", "ship": "work", "building": "work", "machine": "work", "lute": "work", "company": "company",
-    "flower": "living", "bird": "living", "person": "person", "book": "art", "painting": "art",
+    "flower": "living", "bird": "living", "person": "person", "book": "art", "painting": "art", "film": "art",
     "battle": "event", "festival": "event",
 }  # fmt: skip
 

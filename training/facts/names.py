@@ -105,6 +105,7 @@ ENTITIES = {
     ),
     "book": (("The Road to {}", "The Song of {}", "The House of {}", "A Winter in {}", "The Bells of {}"), "the book"),
     "painting": (("The Widow of {}", "Evening at {}", "Harvest near {}", "The Ferry at {}"), "the painting"),
+    "film": (("the {} film", "the film {}", "the film {}", "the film The Road to {}", "the film A Winter in {}"), "the film"),
     "battle": (("the Battle of {}", "the Siege of {}"), "the battle"),
     "festival": (("the {} Festival", "the {} Fair", "the {} Lantern Feast"), "the festival"),
 }
