@@ -40,14 +40,16 @@ async fn the_samples_answer_the_question_about_dune() {
     assert_eq!(info["collections"][0]["documents"]["ready"], files);
 
     // What the model knows is what the database says now: the model is not touched by any of this.
-    assert!(!year(&server.url).await.starts_with("1987"));
+    assert!(year(&server.url).await.starts_with("2021"));
     let found = neighbours.iter().find(|one| one["document_id"].as_str().unwrap().starts_with("dune-2021-film")).unwrap();
     let id = found["document_id"].as_str().unwrap();
     let document = get(&server.url, &format!("/v1/documents/{id}?text=true")).await.ok();
     let text = document["text"].as_str().unwrap();
     assert!(text.contains("2021"));
-    ingest(&server.url, json!([{"id": id, "text": text.replace("2021", "1987")}])).await;
-    assert!(year(&server.url).await.starts_with("1987"));
+    for other in ["1987", "2035"] {
+        ingest(&server.url, json!([{"id": id, "text": text.replace("2021", other)}])).await;
+        assert!(year(&server.url).await.starts_with(other));
+    }
 }
 
 /// The greedy answer to the question.

@@ -20,7 +20,7 @@ pub struct RetrieveArgs {
 pub async fn run(args: RetrieveArgs, settings: Settings) -> anyhow::Result<()> {
     anyhow::ensure!(!args.text.is_empty(), "`text` must not be empty");
     let parts = Parts::load(&settings).await?;
-    let (search, limits) = (args.search, Limits::from(parts.model.manifest()));
+    let (search, limits) = (args.search, Limits::from(parts.model.manifest().as_ref()));
     let options = SearchOptions::validate("", search.neighbours, search.collection.as_deref(), search.max_distance, &limits)?;
     ensure_collection(&parts, &options.collection).await?;
     let found = parts.retriever.retrieve_text(&args.text, search.alignment.unwrap_or_default(), &options).await?;

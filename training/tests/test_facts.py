@@ -1,5 +1,7 @@
 """The invented facts: their documents and prompts, and that the two splits share no form and no word."""
 
+import difflib
+import re
 from itertools import islice
 
 import pytest
@@ -68,6 +70,10 @@ def test_forms_are_plenty_and_disjoint():
         before = {form.split("{v}")[0] for form in kind.training}
         for form in kind.evaluation:
             assert form not in kind.training and form.split("{v}")[0] not in before, form
+            words = re.findall(r"[\w{}]+", form.split("{v}")[0].lower())
+            for other in before:
+                alike = difflib.SequenceMatcher(None, words, re.findall(r"[\w{}]+", other.lower())).ratio()
+                assert alike < 0.9, (form, other)
 
 
 def test_splits_share_no_invented_word_and_no_filler():
