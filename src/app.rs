@@ -12,7 +12,8 @@ use crate::embedder::Embedder;
 use crate::generate::{CompletionRequest, Generator, Retriever, fold};
 use crate::ingest::{Ingest, IngestLimits};
 use crate::model::{Checked, Manifest, Model, ModelFolder};
-use crate::neighbours::{Database, Identity};
+use crate::names::CollectionName;
+use crate::neighbours::{Database, DatabaseError, Identity};
 use crate::onnx::Runtime;
 use crate::settings::Settings;
 use crate::text::Tokenizer;
@@ -55,6 +56,14 @@ impl Parts {
         let ingest =
             Ingest::new(catalogue.clone(), database.clone(), Arc::clone(&tokenizer), embedder.clone(), settings.writer_lock());
         Ok(Self { runtime, model, tokenizer, embedder, database, retriever, catalogue, ingest })
+    }
+
+    /// Whether a collection is there; the default one always counts as existing, though empty.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn has_collection(&self, collection: &CollectionName) -> Result<bool, DatabaseError> {
+        Ok(*collection == CollectionName::default() || self.database.exists(collection).await?)
     }
 
     /// Loads the model and starts its thread.

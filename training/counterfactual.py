@@ -19,9 +19,14 @@ FIRST_NAME = 1000
 BAND = 256
 
 
+def texts(tokenizer: Tokenizer) -> dict[int, str]:
+    """The text of each token but padding and end-of-text."""
+    return {id: tokenizer.decode([id]) for id in range(2, tokenizer.get_vocab_size())}
+
+
 def kinds(tokenizer: Tokenizer) -> list[np.ndarray]:
     """Token ids that may stand for one another: a list of int64 arrays."""
-    tokens = {id: tokenizer.decode([id]) for id in range(2, tokenizer.get_vocab_size())}
+    tokens = texts(tokenizer)
     ids = {text: id for id, text in tokens.items()}
     digits = [id for id, text in tokens.items() if text in set("0123456789")]
     months = [id for id, text in tokens.items() if text[:1] == " " and text[1:] in MONTHS]
@@ -39,8 +44,7 @@ def kinds(tokenizer: Tokenizer) -> list[np.ndarray]:
 
 def plain_words(tokenizer: Tokenizer) -> list[str]:
     """The lower-case words of four letters and more that are one token with their space."""
-    texts = (tokenizer.decode([id]) for id in range(2, tokenizer.get_vocab_size()))
-    return [text[1:] for text in texts if re.fullmatch(r" [a-z]{4,}", text)]
+    return [text[1:] for text in texts(tokenizer).values() if re.fullmatch(r" [a-z]{4,}", text)]
 
 
 class Counterfactual:

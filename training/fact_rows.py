@@ -16,7 +16,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from training.facts import Fact
-from training.sampler import CHUNK, NEIGHBOURS, RETRIEVED
+from training.facts.documents import by_itself
+from training.sampler import CHUNK, NEIGHBOURS, RETRIEVED, random_ranges
 from training.stream import TokenStream
 
 LENGTH = CHUNK + 32
@@ -50,7 +51,7 @@ class Tokens:
             part = document[number * CHUNK : number * CHUNK + RETRIEVED]
             entries[number, : len(part)] = part
         self.entries = entries
-        at = re.search(rf"(?<!\w){re.escape(fact.value)}(?!\w)", fact.document).start()
+        at = re.search(by_itself(fact.value), fact.document).start()
         self.holder = encoding.char_to_token(at) // CHUNK  # the entry whose neighbour part holds the value's start
         # The entry before it holds the value in its continuation, unless the value goes on beyond that.
         end = encoding.char_to_token(at + len(fact.value) - 1) // CHUNK
@@ -143,7 +144,4 @@ class FactRows:
         return np.stack([fact.entries[fact.holder], other])
 
     def corpus_entry(self, rng: np.random.Generator) -> np.ndarray:
-        at = int(rng.integers(0, len(self.stream.tokens)))
-        document = self.stream.document_of(np.asarray([at]))
-        start = np.asarray([at - (at - int(self.stream.starts[document[0]])) % CHUNK])
-        return self.stream.windows(start, self.stream.ends[document], RETRIEVED)[0]
+        return self.stream.windows(*random_ranges(self.stream, rng, np.asarray([-1])), RETRIEVED)[0]

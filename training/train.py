@@ -11,7 +11,6 @@ tokens or steps, so that a run always ends fully annealed. Writes `checkpoint.pt
 
 import argparse
 import csv
-import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from training.device import Device
 from training.fact_rows import LENGTH as FACT_ROW
 from training.fact_rows import FactRows
 from training.facts import training_facts
+from training.files import replacing
 from training.grid import token_slots
 from training.held_out import FACTS, KINDS, HeldOut
 from training.model import Retro
@@ -85,9 +85,8 @@ class Run:
             "seconds": self.seconds,
             "shift": self.curriculum.shift,
         }
-        temporary = self.checkpoint.with_suffix(".partial")
-        torch.save(state, temporary)
-        os.replace(temporary, self.checkpoint)
+        with replacing(self.checkpoint) as temporary:
+            torch.save(state, temporary)
 
     def progress(self) -> float:
         options = self.options

@@ -27,9 +27,8 @@ fn parse_alignment(given: &str) -> Result<Alignment, String> {
 }
 
 /// # Errors
-/// The collection does not exist; `default` always counts as existing, though empty.
+/// The collection does not exist.
 pub async fn ensure_collection(parts: &Parts, collection: &CollectionName) -> anyhow::Result<()> {
-    let exists = *collection == CollectionName::default() || parts.database.exists(collection).await?;
-    anyhow::ensure!(exists, "there is no collection `{collection}`");
+    anyhow::ensure!(parts.has_collection(collection).await?, "there is no collection `{collection}`");
     Ok(())
 }

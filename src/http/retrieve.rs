@@ -125,9 +125,9 @@ async fn retrieve(
 }
 
 /// # Errors
-/// The collection does not exist; `default` always counts as existing, though empty.
+/// The collection does not exist.
 pub async fn check_collection(app: &App, collection: &CollectionName, field: &str) -> Result<(), ApiError> {
-    if *collection == CollectionName::default() || app.parts.database.exists(collection).await? {
+    if app.parts.has_collection(collection).await? {
         return Ok(());
     }
     Err(ApiError::new(Code::CollectionNotFound, format!("there is no collection `{collection}`")).with_field(field))

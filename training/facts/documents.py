@@ -21,8 +21,6 @@ SEPARATORS = (" ", "\n", "\n- ")
 @dataclass(frozen=True)
 class Document:
     text: str
-    before: str  # the asked sentence up to the value, without trailing space
-    rest: str  # the asked sentence after the value
     preceding: str  # the document's sentence in front of the asked one with its separator, "" for none
     others: tuple[str, ...]  # the sentences of filler
 
@@ -41,11 +39,16 @@ def capitalised_after(text: str) -> str:
     return re.sub(r"([.?!] )([a-z])", lambda match: match[1] + match[2].upper(), text)
 
 
+def by_itself(value: str) -> str:
+    """A pattern of the value where it is not a part of a longer number or word."""
+    return rf"(?<![\w,.]){re.escape(value)}(?!\w|[,.]\d)"
+
+
 def occurrences(value: str, text: str) -> int:
-    """How often a value stands in a text by itself, case aside, not as a part of a longer number or word."""
+    """How often a value stands in a text by itself, case aside."""
     if value.lower() not in text.lower():
         return 0
-    return len(re.findall(rf"(?<![\w,.]){re.escape(value)}(?!\w|[,.]\d)", text, re.IGNORECASE))
+    return len(re.findall(by_itself(value), text, re.IGNORECASE))
 
 
 def _fill(template: str, entity: Entity, chance: random.Random, names: Names) -> str:
@@ -66,8 +69,8 @@ def _fill(template: str, entity: Entity, chance: random.Random, names: Names) ->
     return capitalised_after(capitalised(sentence))
 
 
-def _stated(kind: Kind, entity_name: str, evaluation: bool, value: str, chance: random.Random) -> str:
-    before, rest = split_form(chance.choice(kind.forms(evaluation)), entity_name)
+def _stated(form: str, name: str, value: str) -> str:
+    before, rest = split_form(form, name)
     return f"{before} {value}{rest}"
 
 
@@ -84,8 +87,7 @@ def write(
 ) -> Document:
     """One document of about 80 to 200 words that states `value` in `form`; `by_noun` says "the lake" for its name."""
     sentences_of = filler.EVALUATION if evaluation else filler.TRAINING
-    before, rest = split_form(form, entity.noun if by_noun else entity.name)
-    asked = f"{before} {value}{rest}"
+    asked = _stated(form, entity.noun if by_noun else entity.name, value)
     sentences = []
 
     second = not evaluation and not by_noun and chance.random() < 0.2
@@ -97,12 +99,12 @@ def write(
         ]
         for other in chance.sample(near, min(len(near), chance.choice((1, 1, 2, 2, 3)))):
             name = chance.choice((entity.name, entity.noun))
-            sentences.append(_stated(other, name, evaluation, draw(other.value, chance, names), chance))
+            other_value = draw(other.value, chance, names)
+            sentences.append(_stated(chance.choice(other.forms(evaluation)), name, other_value))
     if second:
         rival = names.entity(kind.group)
         rival_form = form if chance.random() < 0.5 else chance.choice(kind.training)
-        rival_before, rival_rest = split_form(rival_form, rival.name)
-        sentences.append(f"{rival_before} {draw(kind.value, chance, names)}{rival_rest}")
+        sentences.append(_stated(rival_form, rival.name, draw(kind.value, chance, names)))
 
     pool = [*sentences_of[filler.FAMILIES[kind.group]], *sentences_of["any"]]
     chance.shuffle(pool)
@@ -133,4 +135,4 @@ def write(
     separator = chance.choices(SEPARATORS, (8, 2, 1))[0]
     first = "- " if separator == "\n- " else ""
     preceding = sentences[place - 1] + separator if place else ""
-    return Document(heading + first + separator.join(sentences), before, rest, preceding, tuple(others))
+    return Document(heading + first + separator.join(sentences), preceding, tuple(others))

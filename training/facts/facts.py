@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from training.facts.documents import MAXIMUM_WORDS, MINIMUM_WORDS, occurrences, split_form, write
+from training.facts.documents import MAXIMUM_WORDS, MINIMUM_WORDS, by_itself, occurrences, split_form, write
 from training.facts.kinds import EVALUATION_KINDS, KINDS, Kind
 from training.facts.names import Names
 from training.facts.values import draw
@@ -33,7 +33,7 @@ class Fact:
 
 
 def _replace_once(value: str, other: str, document: str) -> str:
-    return re.sub(rf"(?<![\w,.]){re.escape(value)}(?!\w|[,.]\d)", lambda _: other, document, count=1)
+    return re.sub(by_itself(value), lambda _: other, document, count=1)
 
 
 def _fact(
@@ -41,7 +41,7 @@ def _fact(
 ) -> Fact:
     """`forms`: of the document and of the prompt."""
     entity = names.entity(kind.group)
-    prompt_before, prompt_rest = split_form(forms[1], entity.name)
+    prompt, rest = split_form(forms[1], entity.name)
     while True:
         modern = not evaluation and kind.value.startswith("year") and chance.random() < MODERN_SHARE
         value, edited = (draw(MODERN_YEARS if modern else kind.value, chance, names) for _ in range(2))
@@ -50,12 +50,9 @@ def _fact(
         text = document.text
         # A value may also have come up in another fact or in the filler: then write another document.
         stated = occurrences(value, text) == 1 and occurrences(edited, text) == 0 and value != edited
-        if stated and occurrences(value, prompt_before) == 0:
+        if stated and occurrences(value, prompt) == 0:
             if MINIMUM_WORDS - 2 <= len(text.split()) <= MAXIMUM_WORDS:
                 break
-    prompt, rest = document.before, document.rest
-    if wording == "other":
-        prompt, rest = prompt_before, prompt_rest
     if not evaluation and chance.random() < CONTEXT_SHARE:
         if wording == "same":
             prompt = document.preceding + prompt

@@ -35,7 +35,7 @@ struct Line {
 }
 
 /// A prompt whose right continuation stands in a document.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Fact {
     pub id: String,
     pub kind: String,
@@ -45,8 +45,10 @@ pub struct Fact {
     pub value: String,
     pub edited_value: String,
     /// Id of the document, which another fact may share.
+    #[serde(skip)]
     pub document: String,
     /// How errors name the fact.
+    #[serde(skip)]
     pub place: String,
 }
 

@@ -2,7 +2,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use super::facts::Wording;
+use super::facts::{Fact, Wording};
 
 /// Most misses that are printed.
 const MISSES: usize = 20;
@@ -43,13 +43,8 @@ pub struct Count {
 /// What came for one fact.
 #[derive(Debug, Serialize)]
 pub struct Outcome {
-    pub id: String,
-    pub kind: String,
-    pub entity: String,
-    pub wording: Wording,
-    pub prompt: String,
-    pub value: String,
-    pub edited_value: String,
+    #[serde(flatten)]
+    pub fact: Fact,
     pub texts: Texts,
     pub right: Right,
 }
@@ -79,7 +74,7 @@ pub struct Right {
 impl FactsReport {
     pub fn new(documents: usize, collection: Option<String>, other_chunks: usize, outcomes: Vec<Outcome>) -> Self {
         let tally = |wording: Option<Wording>| {
-            let of_wording = |outcome: &&Outcome| wording.is_none_or(|wording| outcome.wording == wording);
+            let of_wording = |outcome: &&Outcome| wording.is_none_or(|wording| outcome.fact.wording == wording);
             Tally::of(&outcomes.iter().filter(of_wording).map(|outcome| outcome.right).collect::<Vec<_>>())
         };
         let (same, other, all) = (tally(Some(Wording::Same)), tally(Some(Wording::Other)), tally(None));
@@ -119,9 +114,9 @@ impl FactsReport {
                 (false, true) => "the document was found, not the value",
                 (false, false) => "not found",
             };
-            writeln!(out, "{} ({why})", outcome.id)?;
-            writeln!(out, "  prompt  {:?}", outcome.prompt)?;
-            writeln!(out, "  value   {:?}", outcome.value)?;
+            writeln!(out, "{} ({why})", outcome.fact.id)?;
+            writeln!(out, "  prompt  {:?}", outcome.fact.prompt)?;
+            writeln!(out, "  value   {:?}", outcome.fact.value)?;
             writeln!(out, "  came    {:?}", outcome.texts.with_the_documents)?;
         }
         Ok(())

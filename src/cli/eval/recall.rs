@@ -106,13 +106,7 @@ fn outcome(fact: &Fact, [without_retrieval, with_the_documents, after_edit, afte
         retrieved: read.iter().any(|found| [&*found.neighbour, &*found.continuation].concat().contains(&fact.value)),
     };
     Outcome {
-        id: fact.id.clone(),
-        kind: fact.kind.clone(),
-        entity: fact.entity.clone(),
-        wording: fact.wording,
-        prompt: fact.prompt.clone(),
-        value: fact.value.clone(),
-        edited_value: fact.edited_value.clone(),
+        fact: fact.clone(),
         texts: Texts {
             without_retrieval: without_retrieval.text.clone(),
             with_the_documents: with_the_documents.text.clone(),
