@@ -4,15 +4,18 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 RETRO := $(TARGET)/release/retro
 # The Python for training and parity: one with the packages of training/requirements.txt.
 TRAIN_PYTHON ?= $(firstword $(wildcard .venv/bin/python $(HOME)/.cache/retro-server/train-venv/bin/python) python3)
+# The Python for the benchmarks: one with the packages of benches/requirements.txt, whose first lines say how to make it.
+BENCH_PYTHON ?= $(firstword $(wildcard $(HOME)/.cache/retro-server/bench-venv/bin/python) python3)
 PARITY_CASES ?= training/work/parity.safetensors
+ORACLE_CASES ?= training/work/oracle
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve test lint openapi eval parity
+.PHONY: help setup build serve test lint openapi eval parity oracle bench cuda-setup cuda-check
 # The steps share one cargo lock and one runtime/.
 .NOTPARALLEL:
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1	\2/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile
 
 setup: ## install what is missing: protoc, ONNX Runtime, the BERT weights
 	@scripts/setup.sh
@@ -28,7 +31,7 @@ test: setup ## set up and run every test
 	@if ! $(TRAIN_PYTHON) -c 'import torch' 2>/dev/null; then \
 		echo 'test: skipping the tests of training/: $(TRAIN_PYTHON) has no torch (TRAIN_PYTHON=... names another)'; \
 	elif $(TRAIN_PYTHON) -c 'import pytest' 2>/dev/null; then \
-		echo 'test: training/, by pytest' && $(TRAIN_PYTHON) -m pytest -q training/tests; \
+		echo 'test: training/, by pytest' && $(TRAIN_PYTHON) -m pytest -q training/tests benches/tests; \
 	else \
 		echo 'test: training/, by unittest' && $(TRAIN_PYTHON) -m unittest discover -t . -s training/tests; \
 	fi
@@ -57,3 +60,18 @@ eval: build ## perplexity with and without retrieval: make eval FILE=texts.jsonl
 parity: setup ## compare the engine with the PyTorch model, logit by logit (needs torch): PARITY_ARGS="--seed 7"
 	$(TRAIN_PYTHON) -m training.parity --full --out $(PARITY_CASES) $(PARITY_ARGS)
 	RETRO_PARITY_CASES='$(abspath $(PARITY_CASES))' cargo test --release --locked --lib parity_with_pytorch -- --nocapture
+
+bench: build ## measure the server and its peers, write docs/performance.md: make bench ARGS="--quick" is a short try
+	@$(BENCH_PYTHON) -c 'import matplotlib, numpy, onnx, onnxruntime, tokenizers' 2>/dev/null || { \
+		echo 'bench: $(BENCH_PYTHON) lacks packages of benches/requirements.txt, which says how to install them (BENCH_PYTHON=... names another)'; exit 2; }
+	@$(BENCH_PYTHON) -m benches --retro '$(RETRO)' $(ARGS)
+
+oracle: setup ## compare the engine with retro-pytorch, logit by logit, in several shapes (needs torch): ORACLE_ARGS="--seed 7"
+	$(TRAIN_PYTHON) -m training.oracle --out $(ORACLE_CASES) $(ORACLE_ARGS)
+	RETRO_ORACLE='$(abspath $(ORACLE_CASES))' cargo test --release --locked --lib parity_with_retro_pytorch -- --nocapture
+
+cuda-setup: setup ## install ONNX Runtime's build for CUDA (Linux on x86-64)
+	@scripts/setup.sh cuda
+
+cuda-check: build ## where there is an NVIDIA GPU: doctor, parity, speed and memory on it
+	@scripts/cuda_check.sh

@@ -11,17 +11,23 @@ use crate::catalogue::Catalogue;
 use crate::embedder::Embedder;
 use crate::generate::{CompletionRequest, Generator, Retriever, fold};
 use crate::ingest::{Ingest, IngestLimits};
-use crate::model::{Checked, Manifest, Model, ModelFolder};
+use crate::model::{Checked, Encoder, Manifest, Model, ModelFolder, ModelOptions};
 use crate::names::CollectionName;
 use crate::neighbours::{Database, DatabaseError, Identity};
-use crate::onnx::Runtime;
+use crate::onnx::{Device, Runtime};
 use crate::settings::Settings;
 use crate::text::Tokenizer;
+
+/// Key/value caches of the completions that run at a time, where `slots` leaves their number open, in bytes.
+const CACHE_BUDGET: usize = 512 << 20;
+const MOST_SLOTS: usize = 64;
 
 /// Every part but the model's thread: what the command line needs too.
 #[derive(Clone)]
 pub struct Parts {
     pub runtime: Runtime,
+    /// Where the graphs run.
+    pub device: Device,
     pub model: ModelFolder,
     pub tokenizer: Arc<Tokenizer>,
     pub embedder: Embedder,
@@ -40,9 +46,10 @@ impl Parts {
         std::fs::create_dir_all(&settings.data_dir)
             .with_context(|| format!("the data folder {} cannot be made", settings.data_dir.display()))?;
         let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
-        let model = ModelFolder::open(&settings.model, &settings.precision, Checked::Chosen)?;
+        let device = runtime.device(settings.device)?;
+        let model = ModelFolder::open(&settings.model, &settings.precision, device, Checked::Chosen)?;
         let tokenizer = Arc::new(Tokenizer::load(&model.tokenizer())?);
-        let embedder = Embedder::load(&runtime, &settings.embedder, settings.threads)?;
+        let embedder = Embedder::load(&runtime, &settings.embedder, settings.graph_threads(), device)?;
         let trained_with = &model.manifest().embedder.name;
         if embedder.name() != trained_with {
             tracing::warn!(
@@ -51,11 +58,11 @@ impl Parts {
             );
         }
         let database = Database::open(&settings.lance_uri(), identity(model.manifest(), &tokenizer, &embedder)).await?;
-        let retriever = Retriever::new(Arc::clone(&tokenizer), embedder.clone(), database.clone());
+        let retriever = Retriever::new(Arc::clone(&tokenizer), embedder.clone(), database.clone(), settings.cache_bytes() / 2);
         let catalogue = Catalogue::open(&settings.data_dir, settings.database_url.as_deref()).await?;
         let ingest =
             Ingest::new(catalogue.clone(), database.clone(), Arc::clone(&tokenizer), embedder.clone(), settings.writer_lock());
-        Ok(Self { runtime, model, tokenizer, embedder, database, retriever, catalogue, ingest })
+        Ok(Self { runtime, device, model, tokenizer, embedder, database, retriever, catalogue, ingest })
     }
 
     /// Whether a collection is there; the default one always counts as existing, though empty.
@@ -71,8 +78,11 @@ impl Parts {
     /// # Errors
     /// ONNX Runtime refuses a graph.
     pub fn generator(&self, settings: &Settings) -> anyhow::Result<Generator> {
-        let model = Model::load(&self.runtime, &self.model, settings.threads)?;
-        Ok(Generator::start(model, Arc::clone(&self.tokenizer), self.retriever.clone(), settings.max_queue)?)
+        let (threads, device) = (settings.graph_threads(), self.device);
+        let slots = if settings.slots == 0 { self.model.slots_within(CACHE_BUDGET).clamp(1, MOST_SLOTS) } else { settings.slots };
+        let model = Model::load(&self.runtime, &self.model, ModelOptions { slots, threads, device })?;
+        let encoder = Encoder::load(&self.runtime, &self.model, threads, device, settings.cache_bytes() / 2)?;
+        Ok(Generator::start(model, encoder, Arc::clone(&self.tokenizer), self.retriever.clone(), settings.max_queue)?)
     }
 }
 

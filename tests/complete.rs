@@ -45,7 +45,10 @@ async fn log_probabilities_come_when_asked_for() {
         assert_eq!(token["top"].as_array().unwrap().len(), 4);
         assert_eq!(token["top"][0]["token_id"], token["token_id"], "greedy takes the most probable token");
     }
-    assert_eq!(answer["retrieval"], json!({"enabled": false, "alignment": "prompt_end", "database_version": 0, "chunks": []}));
+    assert_eq!(
+        answer["retrieval"],
+        json!({"enabled": false, "alignment": "prompt_end", "interval": 64, "database_version": 0, "chunks": []})
+    );
 }
 
 #[tokio::test]
@@ -135,7 +138,7 @@ async fn a_client_that_leaves_frees_the_model() {
 
 #[tokio::test]
 async fn what_the_queue_cannot_hold_is_refused_with_a_time_to_come_again() {
-    let server = Server::start(&["--max-queue=1"]).await;
+    let server = Server::start(&["--slots=1", "--max-queue=1"]).await;
     let long = long_stream().await;
     let mut running = sse(&server.url, long.clone()).await;
     running.next().await.expect("it has left the queue");

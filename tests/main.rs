@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod cli;
+mod company;
 mod complete;
 mod crash;
 mod documents;

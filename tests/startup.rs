@@ -82,18 +82,30 @@ fn an_embedder_or_a_runtime_that_is_not_there() {
 }
 
 #[test]
+fn cuda_where_the_library_has_none_is_refused_with_the_mend() {
+    let data = tempfile::tempdir().unwrap();
+    for device in ["cuda", "cuda:1"] {
+        let said = refused(data.path(), &[&format!("--device={device}")]);
+        assert!(said.contains(&format!("`device` is {device}")) && said.contains("onnxruntime-gpu"), "{said}");
+    }
+    let doctor = retro("doctor", data.path(), &["--device=cuda"]);
+    let said = String::from_utf8(doctor.stdout).unwrap();
+    assert!(!doctor.status.success() && said.contains("wrong  provider") && said.contains("onnxruntime-gpu"), "{said}");
+}
+
+#[test]
 fn settings_that_are_wrong() {
     let folder = tempfile::tempdir().unwrap();
-    let said = complaint(&retro_in(folder.path(), &["serve", "--device=cuda"], &[]));
-    assert!(said.contains("CPU only"), "{said}");
+    let said = complaint(&retro_in(folder.path(), &["serve", "--device=gpu"], &[]));
+    assert!(said.contains("--device") && said.contains("`cuda:N`"), "{said}");
     let said = complaint(&retro_in(folder.path(), &["serve"], &[("RETRO_MAX_QUEUE", "none")]));
     assert!(said.contains("--max-queue"), "{said}");
     std::fs::write(folder.path().join("retro.toml"), "max_quue = 3\n").unwrap();
     let said = complaint(&retro_in(folder.path(), &["serve"], &[]));
     assert!(said.contains("retro.toml") && said.contains("`max_quue`") && said.contains("max_queue"), "{said}");
-    std::fs::write(folder.path().join("retro.toml"), "device = \"cuda\"\n").unwrap();
+    std::fs::write(folder.path().join("retro.toml"), "device = \"gpu\"\n").unwrap();
     let said = complaint(&retro_in(folder.path(), &["serve"], &[]));
-    assert!(said.contains("`device`") && said.contains("CPU only"), "{said}");
+    assert!(said.contains("`device`") && said.contains("`cuda:N`"), "{said}");
     let said = complaint(&retro_in(folder.path(), &["serve", "--config=other.toml"], &[]));
     assert!(said.contains("other.toml"), "{said}");
 }

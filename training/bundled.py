@@ -11,10 +11,10 @@ import torch
 from training.config import Config
 from training.graph import WEIGHTS_FILE
 from training.model import Retro
+from training.model_folder import GRAPHS
 from training.quantise import dequantise
 from training.variants import QUANTISED, SCALES
 
-GRAPHS = ("lower", "encoder", "upper")
 # The name of a joined matrix, and its parts in order.
 JOINED = {"query_key_value": ("query", "key", "value"), "gate_up": ("gate", "up")}
 

@@ -10,22 +10,17 @@ weights as the variant stores them, at every position; and the variant's perplex
 
 import argparse
 import copy
-import hashlib
-import json
-import os
-import shutil
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from training import bundled, cases, variants
+from training import bundled, cases, model_folder
 from training.config import Config
-from training.graph import WEIGHTS_FILE
 from training.held_out import HELD_OUT_ROWS, HeldOut
 from training.model import Retro
+from training.model_folder import chosen_variants
 from training.onnx_decode import OnnxRetro, Sequence
 from training.onnx_graphs import build
 from training.onnx_held_out import perplexities
@@ -40,14 +35,10 @@ TIMES_FLOAT32 = 4
 COST = {"int8": 0.01, "int4": 0.15, "fp16": 0.01}
 
 
-def manifest(model: Retro, name: str, chosen: list[str], folder: Path) -> dict:
+def about(model: Retro) -> dict:
+    """What the manifest says of the model itself."""
     config = model.config
-    files = ["tokenizer.json"]
-    files += [f"{variant}/{file}" for variant in chosen for file in ("lower.onnx", "encoder.onnx", "upper.onnx", WEIGHTS_FILE)]
-    contents = {file: (folder / file).read_bytes() for file in files}
     return {
-        "format": 2,
-        "name": name,
         "architecture": "retro",
         "parameters": model.parameter_count(),
         "context": config.context,
@@ -69,20 +60,11 @@ def manifest(model: Retro, name: str, chosen: list[str], folder: Path) -> dict:
         },
         "cross_attention": {"layers": len(config.cca_layers), "heads": config.heads, "head_size": config.head_size},
         "embedder": {"name": "all-MiniLM-L6-v2", "dimension": 384},
-        "variants": {variant: asdict(variants.VARIANTS[variant]) | {"folder": variant} for variant in chosen},
-        "files": {
-            file: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)} for file, content in contents.items()
-        },
     }
 
 
 def write(model: Retro, name: str, tokenizer: Path, chosen: list[str], folder: Path) -> None:
-    graphs = build(model)[0]
-    for variant in chosen:
-        (folder / variant).mkdir()
-        variants.save(graphs, variants.VARIANTS[variant], folder / variant)
-    shutil.copyfile(tokenizer, folder / "tokenizer.json")
-    (folder / "retro.json").write_text(json.dumps(manifest(model, name, chosen, folder), indent=2) + "\n")
+    model_folder.write(build(model)[0], {"name": name} | about(model), tokenizer, chosen, folder)
 
 
 def sequences(config: Config, seed: int) -> Iterator[cases.Case]:
@@ -146,27 +128,6 @@ def check_cost(chosen: list[str], held_out: HeldOut, folder: Path) -> None:
             raise SystemExit(f"that costs more than {COST[variant]:.0%}; {folder} is left for inspection")
 
 
-def move(partial: Path, out: Path) -> None:
-    """The manifest last: until then a reader finds files that the old one refuses, never a mixture that it takes."""
-    before = out / "retro.json"
-    old = json.loads(before.read_text())["files"] if before.exists() else {}
-    new = json.loads((partial / "retro.json").read_text())["files"]
-    for file in [*new, "retro.json"]:
-        (out / file).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(partial / file, out / file)
-    for file in old.keys() - new.keys():
-        (out / file).unlink(missing_ok=True)
-    shutil.rmtree(partial)
-
-
-def chosen_variants(given: str) -> list[str]:
-    chosen = given.split(",")
-    unknown = [name for name in chosen if name not in variants.VARIANTS]
-    if unknown or "fp32" not in chosen:
-        raise argparse.ArgumentTypeError(f"fp32, which others are measured by, and any of {', '.join(variants.VARIANTS)}")
-    return chosen
-
-
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--checkpoint", type=Path, default=DEFAULT_WORK / "nano/checkpoint.pt")
@@ -183,17 +144,14 @@ def main() -> None:
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     if tokenizer.get_vocab_size() != model.config.vocabulary:
         raise SystemExit(f"{tokenizer_file} has {tokenizer.get_vocab_size()} entries, the model {model.config.vocabulary}")
-    partial = options.out.with_name(options.out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    partial = model_folder.beside(options.out)
     write(model, options.name, tokenizer_file, options.variants, partial)
     for variant in options.variants:
         check(model, variant, partial)
     if not options.untrained:
         check_cost(options.variants, HeldOut(options.work, HELD_OUT_ROWS, tokenizer), partial)
-    sizes = {variant: sum(path.stat().st_size for path in (partial / variant).iterdir()) for variant in options.variants}
-    move(partial, options.out)
-    print(f"{options.out}: " + ", ".join(f"{variant} {size / 1e6:.1f} MB" for variant, size in sizes.items()))
+    model_folder.move(partial, options.out)
+    print(f"{options.out}: {model_folder.sizes(options.out, options.variants)}")
 
 
 if __name__ == "__main__":

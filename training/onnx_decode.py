@@ -61,8 +61,12 @@ class Sequence:
 
     def no_neighbours(self) -> dict[str, np.ndarray]:
         cross = self.model.manifest["cross_attention"]
-        empty = np.zeros((1, cross["layers"], cross["heads"], 1, cross["head_size"]), self.model.kind)
-        return {"cross_key": empty, "cross_value": empty, "cross_mask": np.zeros((1, 1), self.model.kind)}
+        empty = np.zeros((1, cross["heads"], 1, cross["head_size"]), self.model.kind)
+        return dict.fromkeys(self.cross_names(), empty) | {"cross_mask": np.zeros((1, 1), self.model.kind)}
+
+    def cross_names(self) -> list[str]:
+        layers = self.model.manifest["cross_attention"]["layers"]
+        return [f"cross_{part}_{i}" for i in range(layers) for part in ("key", "value")]
 
     def run(self, part: str, output: str, inputs: dict[str, np.ndarray]) -> np.ndarray:
         session = getattr(self.model, part)
@@ -110,7 +114,7 @@ class Sequence:
         mask = np.zeros((1, m), self.model.kind)
         mask[0, m - (end - begin) :] = 1
         inputs = {"neighbour_tokens": self.neighbours[None, chunk], "chunk_hidden": rows, "chunk_mask": mask}
-        names = ["cross_key", "cross_value", "cross_mask"]
+        names = [*self.cross_names(), "cross_mask"]
         self.cross = dict(zip(names, self.model.encoder.run(names, inputs), strict=True))
 
     def slices(self, begin: int, end: int) -> list[tuple[int, int]]:

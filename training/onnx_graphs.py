@@ -13,6 +13,7 @@ from training.onnx_parts import (
     array,
     attend,
     cache_inputs,
+    cross_names,
     feed_forward,
     head_norm,
     linear,
@@ -59,9 +60,8 @@ def encoder(model: Retro, weights: Weights) -> Graph:
     graph.input("chunk_hidden", FLOAT, ["chunks", m, config.hidden_size])
     graph.input("chunk_mask", FLOAT, ["chunks", m])
     # K and T are left open: a request may ask for another number of neighbours than the model was trained with.
-    cross = ["chunks", len(config.cca_layers), config.heads, "cross_tokens", d]
-    graph.output("cross_key", FLOAT, cross)
-    graph.output("cross_value", FLOAT, cross)
+    for name in cross_names(len(config.cca_layers)):
+        graph.output(name, FLOAT, ["chunks", config.heads, "cross_tokens", d])
     graph.output("cross_mask", FLOAT, ["chunks", "cross_tokens"])
 
     caches = rope_caches(graph, config.context, d, config.rope_base)
@@ -110,27 +110,25 @@ def encoder(model: Retro, weights: Weights) -> Graph:
     x = rms_norm(graph, x, "encoder.final_norm", module.final_norm)
 
     along = graph.add("Concat", [chunks, graph.constant([-1, config.heads, d])], axis=0)
-    keys, values = [], []
-    for number in config.cca_layers:
+    for which, number in enumerate(config.cca_layers):
         cca, name = model.layers[number - 1].cca, f"layer_{number}.cca"
-        key = head_norm(graph, linear(graph, x, f"{name}.key", cca.key), f"{name}.key_norm", cca, cca.key_norm)
-        key = rotary(graph, key, origin, caches)
+        key = graph.add("Reshape", [linear(graph, x, f"{name}.key", cca.key), graph.constant([0, 0, config.heads, d])])
+        key = head_norm(graph, key, f"{name}.key_norm", cca.key_norm)
+        key = rotary(graph, graph.add("Reshape", [key, graph.constant([0, 0, config.heads * d])]), origin, caches)
         copied = linear(graph, embedded, f"{name}.copy", model.layers[number - 1].copy)
         value = graph.add("Add", [linear(graph, x, f"{name}.value", cca.value), copied])
-        for part, parts in ((key, keys), (value, values)):
-            parts.append(graph.add("Unsqueeze", [split_heads(graph, part, along), graph.constant([1])]))
-    graph.add("Concat", keys, outputs=["cross_key"], axis=1)
-    graph.add("Concat", values, outputs=["cross_value"], axis=1)
+        for part, output in ((key, f"cross_key_{which}"), (value, f"cross_value_{which}")):
+            graph.add("Transpose", [graph.add("Reshape", [part, along])], outputs=[output], perm=[0, 2, 1, 3])
     return graph
 
 
 def upper(model: Retro, weights: Weights) -> Graph:
     config, graph = model.config, Graph("upper", weights)
-    d, cca_layers = config.head_size, len(config.cca_layers)
+    d = config.head_size
     graph.input("hidden", FLOAT, ["rows", "step", config.hidden_size])
     cache_inputs(graph, config.layers - config.lower_layers, config.heads, d)
-    for name in ("cross_key", "cross_value"):
-        graph.input(name, FLOAT, ["rows", cca_layers, config.heads, "cross_tokens", d])
+    for name in cross_names(len(config.cca_layers)):
+        graph.input(name, FLOAT, ["rows", config.heads, "cross_tokens", d])
     graph.input("cross_mask", FLOAT, ["rows", "cross_tokens"])
     graph.input("cross_position", TensorProto.INT64, ["rows", "step"])
     graph.input("logits_from", TensorProto.INT64, [1])
@@ -143,16 +141,15 @@ def upper(model: Retro, weights: Weights) -> Graph:
 
     def cca_block(x: str, number: int) -> str:
         layer, name = model.layers[number - 1], f"layer_{number}.cca"
-        which = graph.constant(config.cca_layers.index(number))
+        which = config.cca_layers.index(number)
         normed = rms_norm(graph, x, f"layer_{number}.cca_norm", layer.cca_norm)
         query = linear(graph, normed, f"{name}.query", layer.cca.query)
-        query = head_norm(graph, query, f"{name}.query_norm", layer.cca, layer.cca.query_norm, d**-0.5)
-        query = rotary(graph, query, position, caches)
-        key, value = (graph.add("Gather", [part, which], axis=1) for part in ("cross_key", "cross_value"))
+        query = head_norm(graph, graph.add("Reshape", [query, heads]), f"{name}.query_norm", layer.cca.query_norm, d**-0.5)
+        query = rotary(graph, graph.add("Transpose", [query], perm=[0, 2, 1, 3]), position, caches)
         sharpness = array(layer.cca.sharpness())
         sink = graph.weight(f"{name}.sink.bias", array(layer.sink.bias) * sharpness)
         sink = graph.add("Add", [linear(graph, normed, f"{name}.sink", array(layer.sink.weight) * sharpness), sink])
-        read = attend(graph, split_heads(graph, query, heads), key, value, bias, config.hidden_size, sink)
+        read = attend(graph, query, f"cross_key_{which}", f"cross_value_{which}", bias, config.heads * d, sink)
         return graph.add("Add", [x, linear(graph, read, f"{name}.output", layer.cca.output)])
 
     x = feed_forward_block(graph, cca_block("hidden", config.lower_layers), f"layer_{config.lower_layers}", model.layers[config.lower_layers - 1])

@@ -38,17 +38,18 @@ def rope_caches(graph: Graph, rows: int, head_size: int, base: float) -> list[st
     return [graph.weight(f"rope_{rows}.cos", cos.numpy()), graph.weight(f"rope_{rows}.sin", sin.numpy())]
 
 
-def rotary(graph: Graph, x: str, positions: str, caches: list[str]) -> str:
-    """x [B, S, H*D]; positions int64 [B, S], or [1]: the first position of every row."""
-    return graph.add("RotaryEmbedding", [x, positions, *caches], domain=MICROSOFT, interleaved=0)
+def rotary(graph: Graph, x: str, positions: str, caches: list[str], **partial: int) -> str:
+    """x [B, S, H*D] or [B, H, S, D]; positions int64 [B, S], or [1]: the first position of every row."""
+    return graph.add("RotaryEmbedding", [x, positions, *caches], domain=MICROSOFT, interleaved=0, **partial)
 
 
-def self_attention(graph: Graph, x: str, name: str, module: Attention, cache: int, caches: list[str]) -> str:
-    """Causal, onto the key/value cache number `cache` of this graph."""
-    packed = linear(graph, x, f"{name}.query_key_value", module.query, module.key, module.value)
+def cached_attention(graph: Graph, packed: str, name: str, heads: int, cache: int, caches: list[str]) -> str:
+    """Causal, of queries, keys and values side by side, onto the key/value cache number `cache` of this graph.
+
+    Only so much of a head is rotated as the rotary tables `caches` have columns for.
+    """
     inputs = [packed, "", "", f"past_key_{cache}", f"past_value_{cache}"]
     outputs = [f"{name}_mixed", f"present_key_{cache}", f"present_value_{cache}"]
-    heads = {"num_heads": module.heads, "kv_num_heads": module.heads}
     graph.add(
         "GroupQueryAttention",
         [*inputs, "seqlens_k", "total_sequence_length", *caches],
@@ -56,9 +57,16 @@ def self_attention(graph: Graph, x: str, name: str, module: Attention, cache: in
         domain=MICROSOFT,
         do_rotary=1,
         rotary_interleaved=0,
-        **heads,
+        num_heads=heads,
+        kv_num_heads=heads,
     )
-    return linear(graph, outputs[0], f"{name}.output", module.output)
+    return outputs[0]
+
+
+def self_attention(graph: Graph, x: str, name: str, module: Attention, cache: int, caches: list[str]) -> str:
+    packed = linear(graph, x, f"{name}.query_key_value", module.query, module.key, module.value)
+    mixed = cached_attention(graph, packed, name, module.heads, cache, caches)
+    return linear(graph, mixed, f"{name}.output", module.output)
 
 
 def scaled_query(module: Attention) -> np.ndarray:
@@ -67,13 +75,10 @@ def scaled_query(module: Attention) -> np.ndarray:
     return weight * (weight.shape[0] // module.heads) ** -0.5
 
 
-def head_norm(graph: Graph, x: str, name: str, attention: Attention, module: RMSNorm, scale: float = 1.0) -> str:
-    """RMSNorm over each head of x [B, S, H*D], times `scale`."""
-    weight = array(module.weight)
-    heads = graph.add("Reshape", [x, graph.constant([0, 0, attention.heads, len(weight)])])
-    scaled = graph.weight(f"{name}.weight", weight * scale)
-    normed = graph.add("SimplifiedLayerNormalization", [heads, scaled], axis=-1, epsilon=module.epsilon, stash_type=1)
-    return graph.add("Reshape", [normed, graph.constant([0, 0, attention.heads * len(weight)])])
+def head_norm(graph: Graph, x: str, name: str, module: RMSNorm, scale: float = 1.0) -> str:
+    """RMSNorm over each head of x [B, S, H, D], times `scale`."""
+    weight = graph.weight(f"{name}.weight", array(module.weight) * scale)
+    return graph.add("SimplifiedLayerNormalization", [x, weight], axis=-1, epsilon=module.epsilon, stash_type=1)
 
 
 def split_heads(graph: Graph, x: str, shape: str) -> str:
@@ -84,7 +89,8 @@ def split_heads(graph: Graph, x: str, shape: str) -> str:
 def attend(graph: Graph, query: str, key: str, value: str, bias: str, width: int, sink: str | None = None) -> str:
     """softmax(query key^T + bias) value, heads merged: [B, S, width]. query is scaled already.
 
-    `sink` [B, S, H]: the score of one more key for each query and head, whose value is 0.
+    `sink` [B, S, H]: the score of one more key for each query and head, whose value is 0. It stands first: a softmax sums
+    its columns in vectors, so a column's place must not depend on how many masked ones follow.
     """
     scores = graph.add("MatMul", [query, graph.add("Transpose", [key], perm=[0, 1, 3, 2])])
     scores = graph.add("Add", [scores, bias])
@@ -92,8 +98,8 @@ def attend(graph: Graph, query: str, key: str, value: str, bias: str, width: int
         shares = graph.add("Softmax", [scores], axis=-1)
     else:
         column = graph.add("Unsqueeze", [graph.add("Transpose", [sink], perm=[0, 2, 1]), graph.constant([3])])
-        shares = graph.add("Softmax", [graph.add("Concat", [scores, column], axis=-1)], axis=-1)
-        shares = graph.add("Slice", [shares, graph.constant([0]), graph.constant([-1]), graph.constant([3])])
+        shares = graph.add("Softmax", [graph.add("Concat", [column, scores], axis=-1)], axis=-1)
+        shares = graph.add("Slice", [shares, graph.constant([1]), graph.constant([2**31 - 1]), graph.constant([3])])
     mixed = graph.add("Transpose", [graph.add("MatMul", [shares, value])], perm=[0, 2, 1, 3])
     return graph.add("Reshape", [mixed, graph.constant([0, 0, width])])
 
@@ -102,6 +108,11 @@ def mask_bias(graph: Graph, mask: str) -> str:
     """float [B, keys], 1 or 0 -> score bias [B, 1, 1, keys]."""
     scaled = graph.add("Mul", [graph.add("Sub", [mask, graph.constant(1.0, np.float32)]), graph.constant(-MASKED, np.float32)])
     return graph.add("Unsqueeze", [scaled, graph.constant([1, 2])])
+
+
+def cross_names(layers: int) -> list[str]:
+    """What `encoder` gives and `upper` takes, beside the mask."""
+    return [f"cross_{part}_{i}" for i in range(layers) for part in ("key", "value")]
 
 
 def cache_inputs(graph: Graph, layers: int, heads: int, head_size: int) -> None:

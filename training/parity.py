@@ -34,9 +34,10 @@ def prompt_of(rng: np.random.Generator, length: int, stream: TokenStream | None,
     return stream.tokens[at : at + length].astype(np.int64)
 
 
-def sampled(rng: np.random.Generator, logits: np.ndarray) -> dict[str, np.ndarray]:
-    top = np.argsort(-logits, axis=-1)[:, :TOP]
-    ids = np.concatenate([top, rng.integers(0, logits.shape[1], (len(logits), RANDOM))], axis=1)
+def sampled(rng: np.random.Generator, logits: np.ndarray, top: int = TOP, random: int = RANDOM) -> dict[str, np.ndarray]:
+    """Of each row the `top` largest logits and `random` others."""
+    best = np.argsort(-logits, axis=-1)[:, :top]
+    ids = np.concatenate([best, rng.integers(0, logits.shape[1], (len(logits), random))], axis=1)
     largest = logits.max(axis=-1)
     log_sum_exp = largest + np.log(np.exp(logits.astype(np.float64) - largest[:, None]).sum(axis=-1))
     return {

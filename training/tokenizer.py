@@ -5,6 +5,7 @@ as special tokens, which keeps the merges off them, and then taken out of `added
 spells `<|endoftext|>` would be encoded as the control token.
 """
 
+import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,3 +72,17 @@ ROUND_TRIPS = [
     "don't I'LL we've",
     "０１２ ٣٤٥ ²³",
 ]
+
+
+def synthetic(vocabulary: int) -> str:
+    """`tokenizer.json` for a model that never saw text: the bytes, then merges of two of them."""
+    if not SMALLEST <= vocabulary <= LARGEST:
+        raise ValueError(f"{vocabulary} entries; {SMALLEST} to {LARGEST} are possible")
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pairs = itertools.islice(itertools.product(alphabet, alphabet), vocabulary - SMALLEST)
+    merges = list(pairs)
+    entries = [*CONTROL_TOKENS, *alphabet, *(first + second for first, second in merges)]
+    tokenizer = Tokenizer(models.BPE({entry: id for id, entry in enumerate(entries)}, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer.to_str(pretty=True)

@@ -83,9 +83,14 @@ class Quantiser:
         self.graph.add("MatMulNBits", inputs, outputs=list(node.output), domain=MICROSOFT, **sizes)
 
     def look_up(self, node: NodeProto, name: str) -> None:
-        # The bytes are those of the product with the table, whose rows this operator takes to be whole numbers of blocks.
-        assert self.source.tensors[name].shape[1] % BLOCK == 0, f"the width of {name} is not a multiple of {BLOCK}"
-        stored, scales = quantise(self.source.tensors[name], self.bits)
+        table = self.source.tensors[name]
+        if table.shape[1] % BLOCK:
+            # This operator takes rows to be whole numbers of blocks.
+            self.graph.weight(name, table)
+            self.graph.nodes.append(node)
+            return
+        # The bytes are those of the product with the table, where there is one.
+        stored, scales = quantise(table, self.bits)
         table = self.graph.weight(name + QUANTISED, stored.reshape(len(stored), -1))
         inputs = [table, node.input[1], self.graph.weight(name + SCALES, scales)]
         kind = {"bits": self.bits, "block_size": BLOCK, "gather_axis": 0, "quantize_axis": 1}

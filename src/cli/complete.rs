@@ -1,7 +1,6 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use futures::StreamExt;
 
 use super::print;
 use super::search_args::{SearchArgs, ensure_collection};
@@ -13,6 +12,10 @@ use crate::settings::Settings;
 pub struct CompleteArgs {
     /// Text to go on from
     prompt: String,
+    /// Tokens from one look-up to the next, 8 to 64 [default: 64]
+    #[arg(long, value_name = "N")]
+    interval: Option<usize>,
+
     /// Most tokens to make
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
@@ -94,6 +97,7 @@ impl CompleteArgs {
                 collection: self.search.collection,
                 max_distance: self.search.max_distance,
                 alignment: self.search.alignment,
+                interval: self.interval,
                 provided: None,
             },
             ..CompletionRequest::new(self.prompt)

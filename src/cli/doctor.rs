@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use crate::app::identity;
 use crate::catalogue::Catalogue;
 use crate::embedder::Embedder;
-use crate::model::{Checked, Model, ModelFolder};
+use crate::model::{Checked, Model, ModelFolder, ModelOptions};
 use crate::neighbours::Database;
-use crate::onnx::Runtime;
+use crate::onnx::{Device, Runtime};
 use crate::settings::Settings;
 use crate::text::Tokenizer;
 
@@ -18,10 +18,15 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     let runtime = report.check("ONNX Runtime", Runtime::load(settings.onnxruntime.as_deref()), |runtime| {
         format!("{} from {}", runtime.version(), runtime.library().display())
     });
-    if let Some(runtime) = &runtime {
-        report.say("ok", "provider", runtime.provider());
-    }
-    let folder = report.check("model files", ModelFolder::open(&settings.model, &settings.precision, Checked::All), |folder| {
+    // Where CUDA is asked for and is not there, the rest is looked at as far as the CPU shows it.
+    let device = match &runtime {
+        Some(runtime) => report
+            .check("provider", runtime.device(settings.device), |device| format!("{}, as `{device}`", device.provider()))
+            .unwrap_or_default(),
+        None => Device::Cpu,
+    };
+    let opened = ModelFolder::open(&settings.model, &settings.precision, device, Checked::All);
+    let folder = report.check("model files", opened, |folder| {
         let manifest = folder.manifest();
         let variants = manifest.variants.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
         let files = manifest.files.len();
@@ -35,12 +40,13 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
         None => report.say("-", "model and embedder", "not tried without ONNX Runtime"),
         Some(runtime) => {
             if let Some(folder) = &folder {
-                report.check("model", Model::load(runtime, folder, settings.threads), |model| {
+                let options = ModelOptions { slots: 1, threads: settings.graph_threads(), device };
+                report.check("model", Model::load(runtime, folder, options), |model| {
                     let parameters = model.manifest().parameters as f64 / 1e6;
                     format!("{parameters:.1} million parameters as {}, loads", folder.variant().0)
                 });
             }
-            embedder = check_embedder(&mut report, runtime, settings).await;
+            embedder = check_embedder(&mut report, runtime, device, settings).await;
         }
     }
     report.check("data folder", writable(&settings.data_dir), |()| format!("{} can be written", settings.data_dir.display()));
@@ -80,8 +86,8 @@ impl Report {
     }
 }
 
-async fn check_embedder(report: &mut Report, runtime: &Runtime, settings: &Settings) -> Option<Embedder> {
-    let tried = match Embedder::load(runtime, &settings.embedder, settings.threads) {
+async fn check_embedder(report: &mut Report, runtime: &Runtime, device: Device, settings: &Settings) -> Option<Embedder> {
+    let tried = match Embedder::load(runtime, &settings.embedder, settings.graph_threads(), device) {
         Ok(embedder) => embedder.embed(vec!["ready".to_owned()]).await.map(|_| embedder),
         Err(error) => Err(error),
     };

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod bench;
 mod complete;
 mod doctor;
 mod eval;
@@ -62,6 +63,13 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Measure the engine's speed
+    Bench {
+        #[command(flatten)]
+        args: bench::BenchArgs,
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Print the description of the HTTP API (OpenAPI)
     Openapi,
     /// Say what is installed, what runs, and what is wrong
@@ -79,6 +87,7 @@ impl Command {
             | Self::Complete { settings, .. }
             | Self::Retrieve { settings, .. }
             | Self::Eval { settings, .. }
+            | Self::Bench { settings, .. }
             | Self::Doctor { settings } => Some(settings),
             Self::Openapi => None,
         }
@@ -135,6 +144,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Complete { args, settings } => complete::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Retrieve { args, settings } => retrieve::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Eval { args, settings } => eval::run(args, settings).await.map(|()| ExitCode::SUCCESS),
+        Command::Bench { args, settings } => bench::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Openapi => openapi::run().map(|()| ExitCode::SUCCESS),
         Command::Doctor { settings } => doctor::run(&settings).await,
     }

@@ -54,7 +54,7 @@ async fn announce(app: &App, listener: &TcpListener) -> anyhow::Result<()> {
     let mut lines = vec![
         format!("retro-server listening on http://{}", listener.local_addr()?),
         format!("  model       {} ({:.1} million parameters, {variant})", manifest.name, manifest.parameters as f64 / 1e6),
-        format!("  provider    {} ({})", runtime.provider(), runtime.library().display()),
+        format!("  provider    {} ({})", app.parts.device.provider(), runtime.library().display()),
         format!("  embedder    {} ({} dimensions)", app.parts.embedder.name(), app.parts.embedder.dimension()),
     ];
     let collections = app.parts.database.collections().await?;

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use folder::EmbedderFiles;
 
-use crate::onnx::{OnnxError, Runtime};
+use crate::onnx::{Device, OnnxError, Runtime};
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EmbedderError {
@@ -44,9 +44,9 @@ impl Embedder {
     ///
     /// # Errors
     /// A file is missing or altered, or ONNX Runtime refuses the graph.
-    pub fn load(runtime: &Runtime, folder: &Path, threads: usize) -> Result<Self, EmbedderError> {
+    pub fn load(runtime: &Runtime, folder: &Path, threads: usize, device: Device) -> Result<Self, EmbedderError> {
         let about = Arc::new(EmbedderFiles::check(folder)?);
-        let worker = worker::Worker::load(runtime, folder, threads, &about)?;
+        let worker = worker::Worker::load(runtime, folder, threads, device, &about)?;
         // Few jobs wait here: callers that are ahead of the session should feel it.
         let (jobs, queue) = mpsc::channel(8);
         std::thread::Builder::new()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use safetensors::SafeTensors;
 
 use super::{Embedder, EmbedderError};
-use crate::onnx::{Runtime, default_library};
+use crate::onnx::{Device, Runtime, default_library};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -39,7 +39,7 @@ async fn vectors_are_those_of_bert() {
         .collect();
     assert!(texts.len() >= 100);
 
-    let embedder = Embedder::load(&runtime(), &folder(), 0).unwrap();
+    let embedder = Embedder::load(&runtime(), &folder(), 0, Device::Cpu).unwrap();
     let dimension = embedder.dimension();
     assert_eq!(expected.len(), texts.len() * dimension);
     // All at once, so that texts of different lengths share batches.
@@ -54,7 +54,7 @@ async fn vectors_are_those_of_bert() {
 
 #[tokio::test]
 async fn many_callers_get_their_own_vectors() {
-    let embedder = Embedder::load(&runtime(), &folder(), 0).unwrap();
+    let embedder = Embedder::load(&runtime(), &folder(), 0, Device::Cpu).unwrap();
     let texts: Vec<String> = (0..20).map(|i| format!("text {i} {}", "word ".repeat(i))).collect();
     let together = embedder.embed(texts.clone()).await.unwrap();
     let one_by_one = futures::future::join_all(texts.iter().map(|text| embedder.embed(vec![text.clone()]))).await;
@@ -75,10 +75,10 @@ fn an_altered_folder_is_refused() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&graph, bytes).unwrap();
-    let error = Embedder::load(&runtime(), copy.path(), 0).err().unwrap();
+    let error = Embedder::load(&runtime(), copy.path(), 0, Device::Cpu).err().unwrap();
     assert!(matches!(&error, EmbedderError::Folder { reason, .. } if reason.contains("model.onnx was altered")), "{error}");
     std::fs::remove_file(graph).unwrap();
-    assert!(Embedder::load(&runtime(), copy.path(), 0).is_err());
+    assert!(Embedder::load(&runtime(), copy.path(), 0, Device::Cpu).is_err());
 }
 
 #[test]

@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use super::batches::by_length;
 use super::{EmbedderError, EmbedderFiles, Job};
-use crate::onnx::{Graph, Runtime};
+use crate::onnx::{Array, Device, Graph, Runtime};
 
 /// Owns the session; runs on its own thread.
 pub(super) struct Worker {
@@ -14,14 +14,20 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn load(runtime: &Runtime, folder: &Path, threads: usize, about: &EmbedderFiles) -> Result<Self, EmbedderError> {
+    pub fn load(
+        runtime: &Runtime,
+        folder: &Path,
+        threads: usize,
+        device: Device,
+        about: &EmbedderFiles,
+    ) -> Result<Self, EmbedderError> {
         let error = |reason: String| EmbedderError::Folder { path: folder.display().to_string(), reason };
         let mut tokenizer =
             tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).map_err(|e| error(format!("tokenizer.json: {e}")))?;
         let truncation = tokenizers::TruncationParams { max_length: about.max_tokens, ..Default::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(|e| error(e.to_string()))?;
         tokenizer.with_padding(None);
-        let graph = Graph::load(runtime, &folder.join("model.onnx"), threads, &["embedding"])?;
+        let graph = Graph::load(runtime, &folder.join("model.onnx"), threads, device)?;
         let mut worker = Self { graph, tokenizer, pad_token: about.pad_token };
         let probe = worker.embed(&["probe".to_owned()])?;
         if probe[0].len() != about.dimension {
@@ -66,9 +72,9 @@ impl Worker {
                 mask.extend(std::iter::repeat_n(0, padding));
             }
             let shape = [places.len(), width];
-            self.graph.set_i64("input_ids", &shape, input)?;
-            self.graph.set_i64("attention_mask", &shape, mask)?;
-            let embedding = self.graph.run()?.swap_remove(0);
+            let (input, mask) = (Array::i64(&shape, &input), Array::i64(&shape, &mask));
+            let outputs = self.graph.run(&[("input_ids", &input), ("attention_mask", &mask)], &["embedding"])?;
+            let embedding = outputs[0].memory.slice::<f32>();
             let dimension = embedding.len() / places.len();
             for (&at, vector) in places.iter().zip(embedding.chunks_exact(dimension)) {
                 vectors[at] = vector.to_vec();

@@ -1,4 +1,4 @@
-use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -8,184 +8,154 @@ use super::events::{
     ChunkRetrieval, Done, Event, FinishReason, FinishedChoice, NeighbourView, RetrievalSummary, Timings, TokenEvent,
     TokenLogProb, TokenLogProbs, Usage,
 };
-use super::request::{NeighbourSource, ProvidedNeighbour, ValidCompletion};
+use super::request::{ProvidedNeighbour, ValidCompletion};
 use super::sampler::{Sampler, greatest, log_sum_exp};
-use super::scheduler::Parts;
 use super::stops::{Found, Stops};
-use crate::model::{Logits, Model, NeighbourTokens};
+use crate::model::{Manifest, NeighbourTokens};
 use crate::neighbours::Neighbour;
-use crate::text::{Grid, TokenId, Utf8Stream};
+use crate::text::{TokenId, Tokenizer, Utf8Stream};
 
 pub(super) type EventSender = mpsc::Sender<Result<Event, GenerateError>>;
 
-/// Why a completion ends before its `Done`.
-pub(super) enum Ended {
-    /// Nobody listens any more.
-    Gone,
-    Failed(GenerateError),
+/// Nobody listens any more.
+pub(super) struct Gone;
+
+/// What follows a token's logits.
+pub(super) enum Next {
+    Token(TokenId),
+    Done,
 }
 
-impl<E: Into<GenerateError>> From<E> for Ended {
-    fn from(error: E) -> Self {
-        Self::Failed(error.into())
-    }
+/// One completion: from logits to tokens, and from tokens to events.
+pub(super) struct CompletionRun {
+    tokenizer: Arc<Tokenizer>,
+    events: EventSender,
+    sampler: Sampler,
+    text: Text,
+    end_of_text: TokenId,
+    max_tokens: usize,
+    logprobs: Option<usize>,
+    prompt_tokens: usize,
+    completion_tokens: usize,
+    retrieval: RetrievalSummary,
+    clock: Clock,
 }
 
-/// One completion on its way through the model.
-pub(super) struct Run<'a> {
-    parts: &'a Parts,
-    events: &'a EventSender,
-    source: &'a NeighbourSource,
-    grid: Grid,
-    /// Prompt and completion.
-    tokens: Vec<TokenId>,
-    version: u64,
-    retrieval: Duration,
-}
-
-/// Runs a completion to its end and sends its events.
-pub(super) fn run(
-    model: &mut Model,
-    parts: &Parts,
-    request: ValidCompletion,
-    events: &EventSender,
+/// Where the time goes.
+#[derive(Default)]
+struct Clock {
     queued: Duration,
-) -> Result<(), Ended> {
-    let prompt_tokens = request.prompt.len();
-    let mut run = Run {
-        parts,
-        events,
-        source: &request.source,
-        grid: request.alignment.grid(prompt_tokens),
-        tokens: request.prompt.clone(),
-        version: 0,
-        retrieval: Duration::ZERO,
-    };
-    let manifest = model.manifest();
-    let (pad, end_of_text) = (manifest.pad_token, manifest.end_of_text_token);
-    let mut sampler = Sampler::new(request.sampling.clone(), pad);
-    let mut text = Text { utf8: Utf8Stream::default(), stops: Stops::new(request.stop.clone()) };
-    model.start(run.grid)?;
-
-    let began = Instant::now();
-    let mut logits = run.step(model, 0..prompt_tokens)?;
-    let prefill = began.elapsed();
-    let prefill_retrieval = run.retrieval;
-
-    let mut completion_tokens = 0;
-    let finish_reason = loop {
-        let token = sampler.sample(&logits);
-        if token == end_of_text {
-            break run.flush(&mut text, FinishReason::Stop)?;
-        }
-        completion_tokens += 1;
-        run.tokens.push(token);
-        let logprobs = request.logprobs.map(|count| run.logprobs(&logits, token, count));
-        if run.token(&mut text, token, logprobs)? {
-            break FinishReason::Stop;
-        }
-        if completion_tokens == request.max_tokens {
-            break run.flush(&mut text, FinishReason::Length)?;
-        }
-        logits = run.step(model, run.tokens.len() - 1..run.tokens.len())?;
-    };
-
-    let decode = began.elapsed() - prefill - (run.retrieval - prefill_retrieval);
-    run.send(Event::Done(Done {
-        choices: vec![FinishedChoice { index: 0, finish_reason }],
-        retrieval: RetrievalSummary {
-            enabled: !matches!(request.source, NeighbourSource::Off),
-            alignment: request.alignment,
-            database_version: run.version,
-        },
-        usage: Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
-        timings: Timings {
-            queue_ms: milliseconds(queued),
-            retrieval_ms: milliseconds(run.retrieval),
-            prefill_ms: milliseconds(prefill - prefill_retrieval),
-            decode_ms: milliseconds(decode),
-        },
-    }))
+    admitted: Option<Instant>,
+    first_logits: Option<Instant>,
+    retrieval: Duration,
+    prefill_retrieval: Duration,
 }
 
-impl Run<'_> {
-    /// Runs tokens `range` through the model; logits [V] of the last.
-    fn step(&mut self, model: &mut Model, range: Range<usize>) -> Result<Vec<f32>, Ended> {
-        if self.parts.stop.is_cancelled() {
-            return Err(GenerateError::ShuttingDown.into());
+impl CompletionRun {
+    pub fn new(tokenizer: Arc<Tokenizer>, request: &ValidCompletion, manifest: &Manifest, events: EventSender) -> Self {
+        Self {
+            tokenizer,
+            events,
+            sampler: Sampler::new(request.sampling.clone(), manifest.pad_token),
+            text: Text { utf8: Utf8Stream::default(), stops: Stops::new(request.stop.clone()) },
+            end_of_text: manifest.end_of_text_token,
+            max_tokens: request.max_tokens,
+            logprobs: request.logprobs,
+            prompt_tokens: request.prompt.len(),
+            completion_tokens: 0,
+            retrieval: RetrievalSummary {
+                enabled: request.uses_neighbours(),
+                alignment: request.alignment,
+                interval: request.interval,
+                database_version: 0,
+            },
+            clock: Clock::default(),
         }
-        let chunks = model.extend(&self.tokens[range])?;
-        let neighbours = self.neighbours(chunks)?;
-        Ok(model.finish(&neighbours, Logits::Last)?)
     }
 
-    /// Finds and announces the neighbours of complete chunks.
-    fn neighbours(&mut self, chunks: Range<usize>) -> Result<Vec<Vec<NeighbourTokens>>, Ended> {
-        let count = chunks.len();
-        if count == 0 {
-            return Ok(Vec::new());
+    pub fn is_gone(&self) -> bool {
+        self.events.is_closed()
+    }
+
+    pub fn fail(self, error: GenerateError) {
+        // Who has gone needs no reason.
+        let _ = self.events.try_send(Err(error));
+    }
+
+    pub fn admitted(&mut self, queued: Duration) {
+        self.clock.queued = queued;
+        self.clock.admitted = Some(Instant::now());
+    }
+
+    /// Whether its prompt is done with.
+    pub fn has_begun(&self) -> bool {
+        self.clock.first_logits.is_some()
+    }
+
+    /// Neighbours were looked up, and the sequence waited so long for them.
+    pub fn looked_up(&mut self, waited: Duration, version: u64) {
+        self.clock.retrieval += waited;
+        if version > 0 {
+            self.retrieval.database_version = version;
         }
-        let options = match self.source {
-            NeighbourSource::Off => return Ok(vec![Vec::new(); count]),
-            NeighbourSource::Provided(provided) => {
-                for chunk in chunks {
-                    self.announce(chunk, provided.iter().map(NeighbourView::from).collect())?;
-                }
-                let tokens: Vec<NeighbourTokens> = provided.iter().map(|given| self.parts.provided_tokens(given)).collect();
-                return Ok(vec![tokens; count]);
-            }
-            NeighbourSource::Search(options) => options,
-        };
-        let began = Instant::now();
-        let texts = chunks.clone().map(|chunk| self.text(chunk)).collect();
-        let retrieved = self.parts.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = self.events.closed() => Err(Ended::Gone),
-                () = self.parts.stop.cancelled() => Err(GenerateError::ShuttingDown.into()),
-                retrieved = self.parts.retriever.retrieve(texts, options) => Ok(retrieved?),
-            }
-        })?;
-        self.retrieval += began.elapsed();
-        self.version = retrieved.version;
-        for (chunk, neighbours) in chunks.zip(&retrieved.neighbours) {
-            self.announce(chunk, neighbours.iter().map(NeighbourView::from).collect())?;
+    }
+
+    pub fn announce(&self, chunk: usize, text: String, neighbours: Vec<NeighbourView>) {
+        // Where nobody listens, the next look at the events says so.
+        let _ = self.send(Event::Retrieval(ChunkRetrieval { choice: 0, chunk: chunk as u32, text, neighbours }));
+    }
+
+    /// Samples a token from the logits [V] of the last one, and sends what it makes certain.
+    pub fn next(&mut self, logits: &[f32]) -> Result<Next, Gone> {
+        if self.clock.first_logits.is_none() {
+            self.clock.first_logits = Some(Instant::now());
+            self.clock.prefill_retrieval = self.clock.retrieval;
         }
-        Ok(retrieved.neighbours.iter().map(|neighbours| neighbours.iter().map(NeighbourTokens::from).collect()).collect())
-    }
-
-    fn announce(&self, chunk: usize, neighbours: Vec<NeighbourView>) -> Result<(), Ended> {
-        self.send(Event::Retrieval(ChunkRetrieval { choice: 0, chunk: chunk as u32, text: self.text(chunk), neighbours }))
-    }
-
-    fn text(&self, chunk: usize) -> String {
-        self.parts.tokenizer.decode(&self.tokens[self.grid.tokens(chunk)])
-    }
-
-    /// Sends the text that `token` makes certain; true where a stop text ended the completion.
-    fn token(&self, text: &mut Text, token: TokenId, logprobs: Option<TokenLogProbs>) -> Result<bool, Ended> {
-        let (piece, stopped) = text.push(self.parts.tokenizer.bytes(token));
+        let token = self.sampler.sample(logits);
+        if token == self.end_of_text {
+            return self.finish(FinishReason::Stop);
+        }
+        self.completion_tokens += 1;
+        let logprobs = self.logprobs.map(|count| self.log_probs(logits, token, count));
+        let (piece, stopped) = self.text.push(self.tokenizer.bytes(token));
         if !piece.is_empty() || logprobs.is_some() {
             self.send(Event::Token(TokenEvent { choice: 0, text: piece, logprobs }))?;
         } else if self.events.is_closed() {
-            return Err(Ended::Gone);
+            return Err(Gone);
         }
-        Ok(stopped)
+        if stopped {
+            return self.done(FinishReason::Stop);
+        }
+        if self.completion_tokens == self.max_tokens {
+            return self.finish(FinishReason::Length);
+        }
+        Ok(Next::Token(token))
     }
 
-    /// Sends what is still held back.
-    fn flush(&self, text: &mut Text, reason: FinishReason) -> Result<FinishReason, Ended> {
-        let (rest, stopped) = text.finish();
+    /// Sends what is still held back, and the end.
+    fn finish(&mut self, reason: FinishReason) -> Result<Next, Gone> {
+        let (rest, stopped) = self.text.finish();
         if !rest.is_empty() {
             self.send(Event::Token(TokenEvent { choice: 0, text: rest, logprobs: None }))?;
         }
-        Ok(if stopped { FinishReason::Stop } else { reason })
+        self.done(if stopped { FinishReason::Stop } else { reason })
     }
 
-    fn logprobs(&self, logits: &[f32], token: TokenId, count: usize) -> TokenLogProbs {
+    fn done(&mut self, finish_reason: FinishReason) -> Result<Next, Gone> {
+        let (prompt_tokens, completion_tokens) = (self.prompt_tokens, self.completion_tokens);
+        self.send(Event::Done(Done {
+            choices: vec![FinishedChoice { index: 0, finish_reason }],
+            retrieval: self.retrieval,
+            usage: Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
+            timings: self.clock.timings(),
+        }))?;
+        Ok(Next::Done)
+    }
+
+    fn log_probs(&self, logits: &[f32], token: TokenId, count: usize) -> TokenLogProbs {
         let total = log_sum_exp(logits);
         let entry = |token: TokenId, logit: f32| TokenLogProb {
-            token: self.parts.tokenizer.decode(&[token]),
+            token: self.tokenizer.decode(&[token]),
             token_id: token,
             log_prob: (f64::from(logit) - total) as f32,
         };
@@ -195,9 +165,27 @@ impl Run<'_> {
         }
     }
 
-    fn send(&self, event: Event) -> Result<(), Ended> {
+    fn send(&self, event: Event) -> Result<(), Gone> {
         // The channel has room for every event of a completion, so a slow reader never holds up the model.
-        self.events.try_send(Ok(event)).map_err(|_| Ended::Gone)
+        self.events.try_send(Ok(event)).map_err(|_| Gone)
+    }
+}
+
+impl Clock {
+    fn timings(&self) -> Timings {
+        let between = |from: Option<Instant>, to: Option<Instant>| match (from, to) {
+            (Some(from), Some(to)) => to.duration_since(from),
+            _ => Duration::ZERO,
+        };
+        let prefill = between(self.admitted, self.first_logits);
+        let decode = between(self.first_logits, Some(Instant::now()));
+        Timings {
+            queue_ms: milliseconds(self.queued),
+            retrieval_ms: milliseconds(self.retrieval),
+            prefill_ms: milliseconds(prefill.saturating_sub(self.prefill_retrieval)),
+            first_token_ms: milliseconds(prefill),
+            decode_ms: milliseconds(decode.saturating_sub(self.retrieval - self.prefill_retrieval)),
+        }
     }
 }
 
@@ -246,6 +234,6 @@ impl From<&Neighbour> for NeighbourTokens {
     }
 }
 
-pub(super) fn milliseconds(duration: Duration) -> f64 {
+fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }

@@ -1,9 +1,8 @@
 //! What a completion says while it runs. Non-streaming answers are a fold over the same events.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures::Stream;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use utoipa::ToSchema;
@@ -13,7 +12,7 @@ use super::request::Alignment;
 use crate::neighbours::Neighbour;
 
 /// One neighbour as clients see it.
-#[derive(Clone, Debug, Serialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct NeighbourView {
     /// Document the chunk is from; null for a neighbour that came with the request.
     #[schema(example = "dune-2021-film.md")]
@@ -119,6 +118,8 @@ pub struct Timings {
     /// Embedding and search, at the prompt and at every chunk boundary.
     pub retrieval_ms: f64,
     pub prefill_ms: f64,
+    /// From the slot to the first token, retrieval included.
+    pub first_token_ms: f64,
     pub decode_ms: f64,
 }
 
@@ -127,6 +128,8 @@ pub struct Timings {
 pub struct RetrievalSummary {
     pub enabled: bool,
     pub alignment: Alignment,
+    /// Tokens from one look-up to the next.
+    pub interval: usize,
     /// Version of the collection at the last search; 0 where there was none.
     pub database_version: u64,
 }
@@ -149,19 +152,25 @@ pub enum Event {
 /// Events of one completion in order; the last item is `Done` or an error. Dropping it cancels the completion.
 pub struct EventStream {
     receiver: mpsc::Receiver<Result<Event, GenerateError>>,
+    mean_ms: Arc<AtomicU64>,
 }
 
 impl EventStream {
-    pub(super) fn new(receiver: mpsc::Receiver<Result<Event, GenerateError>>) -> Self {
-        Self { receiver }
+    /// `mean_ms` is the running mean of the completions' times, which this one's end adds to.
+    pub(super) fn new(receiver: mpsc::Receiver<Result<Event, GenerateError>>, mean_ms: Arc<AtomicU64>) -> Self {
+        Self { receiver, mean_ms }
     }
-}
 
-impl Stream for EventStream {
-    type Item = Result<Event, GenerateError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.receiver.poll_recv(context)
+    /// The next event; none after the last.
+    pub async fn next(&mut self) -> Option<Result<Event, GenerateError>> {
+        let event = self.receiver.recv().await;
+        if let Some(Ok(Event::Done(done))) = &event {
+            let timings = done.timings;
+            let taken = (timings.retrieval_ms + timings.prefill_ms + timings.decode_ms) as u64;
+            let mean = self.mean_ms.load(Ordering::Relaxed);
+            self.mean_ms.store(if mean == 0 { taken } else { (mean * 7 + taken) / 8 }, Ordering::Relaxed);
+        }
+        event
     }
 }
 
@@ -180,7 +189,7 @@ pub struct Completion {
 /// The completion's own error; [`GenerateError::Stopped`] where the stream ends without `Done`.
 pub async fn fold(mut events: EventStream) -> Result<Completion, GenerateError> {
     let (mut text, mut logprobs, mut chunks) = (String::new(), Vec::new(), Vec::new());
-    while let Some(event) = events.receiver.recv().await {
+    while let Some(event) = events.next().await {
         match event? {
             Event::Retrieval(chunk) => chunks.push(chunk),
             Event::Token(token) => {

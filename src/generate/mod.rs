@@ -1,24 +1,29 @@
 //! Completions: validated request -> scheduler -> sampler -> stream of events. Knows nothing of HTTP.
 
 mod completion;
+mod engine;
 mod events;
+mod generator;
+mod lookup;
 mod request;
 mod retriever;
 mod sampler;
 mod scheduler;
 mod score;
 mod stops;
+#[cfg(test)]
+mod tests;
 
 pub use events::{
     ChunkRetrieval, Completion, Done, Event, EventStream, FinishReason, FinishedChoice, NeighbourView, RetrievalSummary, Timings,
     TokenEvent, TokenLogProb, TokenLogProbs, Usage, fold,
 };
+pub use generator::Generator;
 pub use request::{
     Alignment, CompletionRequest, Limits, MAX_LOGPROBS, NeighbourSource, ProvidedNeighbour, RetrievalRequest, Sampling,
     SearchOptions, Stop, ValidCompletion,
 };
 pub use retriever::{RetrievalError, Retrieved, Retriever, TextNeighbours};
-pub use scheduler::Generator;
 pub use score::ScoreRequest;
 
 use crate::onnx::OnnxError;

@@ -6,12 +6,14 @@ use utoipa::ToSchema;
 use crate::invalid::Invalid;
 use crate::model::Manifest;
 use crate::names::CollectionName;
-use crate::text::{TokenId, Tokenizer};
+use crate::text::{CHUNK_LENGTH, TokenId, Tokenizer};
 
 /// Most neighbours a chunk may have.
 const MAX_NEIGHBOURS: usize = 16;
 /// Most alternatives that `logprobs` may ask for.
 pub const MAX_LOGPROBS: usize = 20;
+/// Fewest tokens from one look-up to the next.
+const MIN_INTERVAL: usize = 8;
 const MAX_STOPS: usize = 8;
 const MAX_STOP_BYTES: usize = 256;
 const DEFAULT_MAX_TOKENS: usize = 64;
@@ -94,6 +96,11 @@ pub struct RetrievalRequest {
     /// Where the chunk grid lies (default `prompt_end`).
     #[serde(default)]
     pub alignment: Option<Alignment>,
+    /// Tokens from one look-up to the next while the completion is written, 8 to 64 (default 64, the chunk that the model was trained with).
+    /// Fewer follow the text more closely and cost more.
+    #[serde(default)]
+    #[schema(example = 64, minimum = 8, maximum = 64)]
+    pub interval: Option<usize>,
     /// Neighbours to read instead of searching, the same for every chunk.
     #[serde(default)]
     pub provided: Option<Vec<ProvidedNeighbour>>,
@@ -143,7 +150,7 @@ pub enum NeighbourSource {
 }
 
 /// How to search the database.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SearchOptions {
     pub collection: CollectionName,
     pub neighbours: usize,
@@ -171,6 +178,7 @@ pub struct ValidCompletion {
     pub(super) logprobs: Option<usize>,
     pub(super) source: NeighbourSource,
     pub(super) alignment: Alignment,
+    pub(super) interval: usize,
 }
 
 impl ValidCompletion {
@@ -180,6 +188,10 @@ impl ValidCompletion {
             NeighbourSource::Search(options) => Some(&options.collection),
             _ => None,
         }
+    }
+
+    pub(super) fn uses_neighbours(&self) -> bool {
+        !matches!(self.source, NeighbourSource::Off)
     }
 }
 
@@ -250,6 +262,13 @@ impl CompletionRequest {
             return Err(Invalid::new("logprobs", format!("must be at most {MAX_LOGPROBS}, is {given}")));
         }
         let alignment = self.retrieval.alignment.unwrap_or_default();
+        let interval = self.retrieval.interval.unwrap_or(CHUNK_LENGTH);
+        if !(MIN_INTERVAL..=CHUNK_LENGTH).contains(&interval) {
+            return Err(Invalid::new(
+                "retrieval.interval",
+                format!("must be {MIN_INTERVAL} to {CHUNK_LENGTH} tokens, is {interval}"),
+            ));
+        }
         Ok(ValidCompletion {
             prompt,
             max_tokens,
@@ -258,6 +277,7 @@ impl CompletionRequest {
             logprobs: self.logprobs,
             source: self.retrieval.validate(limits)?,
             alignment,
+            interval,
         })
     }
 }

@@ -1,5 +1,8 @@
 use std::sync::Arc;
 
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
 use super::events::{ChunkRetrieval, NeighbourView};
 use super::request::{Alignment, SearchOptions};
 use crate::embedder::{Embedder, EmbedderError};
@@ -12,6 +15,17 @@ pub struct Retriever {
     tokenizer: Arc<Tokenizer>,
     embedder: Embedder,
     database: Database,
+    /// Vectors of texts that were asked for before. The embedder of a process is always the same.
+    vectors: Arc<Cache<String, Arc<[f32]>, Bytes>>,
+}
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<String, Arc<[f32]>> for Bytes {
+    fn weight(&self, text: &String, vector: &Arc<[f32]>) -> u64 {
+        (text.len() + size_of_val(&**vector)) as u64
+    }
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -38,8 +52,12 @@ pub struct TextNeighbours {
 }
 
 impl Retriever {
-    pub fn new(tokenizer: Arc<Tokenizer>, embedder: Embedder, database: Database) -> Self {
-        Self { tokenizer, embedder, database }
+    /// `cache_bytes` bounds the memory for the vectors of texts that may be asked for again.
+    pub fn new(tokenizer: Arc<Tokenizer>, embedder: Embedder, database: Database, cache_bytes: u64) -> Self {
+        let entry = (embedder.dimension() * size_of::<f32>()) as u64;
+        let entries = usize::try_from(cache_bytes / entry).unwrap_or(usize::MAX).clamp(1, 1 << 16);
+        let vectors = Arc::new(Cache::with_weighter(entries, cache_bytes, Bytes));
+        Self { tokenizer, embedder, database, vectors }
     }
 
     /// Neighbours of each query text; all are embedded as one batch and searched in one query.
@@ -47,13 +65,25 @@ impl Retriever {
     /// # Errors
     /// The embedder or the database fails.
     pub async fn retrieve(&self, queries: Vec<String>, options: &SearchOptions) -> Result<Retrieved, RetrievalError> {
-        let vectors = self.embedder.embed(queries).await?;
+        let vectors = self.embed(queries).await?;
         let found = self
             .database
             .search(&options.collection, vectors, options.neighbours, options.max_distance)
             .await
             .map_err(|error| RetrievalError::Database(Arc::new(error)))?;
         Ok(Retrieved { version: found.version, neighbours: found.neighbours })
+    }
+
+    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedderError> {
+        let known: Vec<Option<Arc<[f32]>>> = texts.iter().map(|text| self.vectors.get(text)).collect();
+        let missing: Vec<String> =
+            texts.into_iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(text, _)| text).collect();
+        let made = self.embedder.embed(missing.clone()).await?;
+        for (text, vector) in missing.into_iter().zip(&made) {
+            self.vectors.insert(text, Arc::from(vector.as_slice()));
+        }
+        let mut made = made.into_iter();
+        Ok(known.into_iter().filter_map(|known| known.map(|vector| vector.to_vec()).or_else(|| made.next())).collect())
     }
 
     /// What the model would see for `text` as a prompt: the neighbours of each complete chunk of its grid.

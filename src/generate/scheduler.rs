@@ -1,162 +1,332 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::Instant;
 
-use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::GenerateError;
-use super::completion::{self, Ended, EventSender};
-use super::events::EventStream;
-use super::request::{Limits, ProvidedNeighbour, ValidCompletion};
-use super::retriever::Retriever;
-use super::score::{self, ScoreRequest};
-use crate::model::{Model, NeighbourTokens};
-use crate::text::Tokenizer;
+use super::completion::{CompletionRun, Gone, Next};
+use super::engine::Engine;
+use super::lookup::{Answer, Lookup, Query, Request, Source};
+use super::score::ScoreRun;
+use crate::model::{Logits, Slot};
+use crate::onnx::OnnxError;
+use crate::text::{CHUNK_LENGTH, Grid, TokenId};
 
-/// What a running completion reaches for.
-pub(super) struct Parts {
-    pub tokenizer: Arc<Tokenizer>,
-    pub retriever: Retriever,
-    pub runtime: Handle,
-    pub stop: CancellationToken,
+/// Names a sequence from its admission to its end.
+pub(super) type Ticket = u64;
+
+pub(super) enum Message {
+    Job(Box<Job>),
+    Answer(Answer),
+    Stop,
 }
 
-impl Parts {
-    pub fn provided_tokens(&self, given: &ProvidedNeighbour) -> NeighbourTokens {
-        NeighbourTokens {
-            neighbour: self.tokenizer.encode(&given.neighbour),
-            continuation: self.tokenizer.encode(&given.continuation),
+/// A sequence that waits for a slot.
+pub(super) struct Job {
+    pub tokens: Vec<TokenId>,
+    pub grid: Grid,
+    /// None is retrieval off.
+    pub source: Option<Source>,
+    pub work: Work,
+    pub queued_at: Instant,
+    /// Its place in the queue, given up when it has a slot.
+    pub place: Option<OwnedSemaphorePermit>,
+}
+
+/// What becomes of a sequence's logits.
+pub(super) enum Work {
+    Complete(Box<CompletionRun>),
+    Score(ScoreRun),
+}
+
+impl Work {
+    fn is_gone(&self) -> bool {
+        match self {
+            Self::Complete(run) => run.is_gone(),
+            Self::Score(run) => run.is_gone(),
+        }
+    }
+
+    pub fn fail(self, error: GenerateError) {
+        match self {
+            Self::Complete(run) => run.fail(error),
+            Self::Score(run) => run.fail(error),
+        }
+    }
+
+    fn logits(&self) -> Logits {
+        match self {
+            Self::Complete(_) => Logits::Last,
+            Self::Score(_) => Logits::All,
         }
     }
 }
 
-enum Job {
-    Complete { request: ValidCompletion, events: EventSender, queued_at: Instant },
-    Score { request: ScoreRequest, answer: oneshot::Sender<Result<Vec<f32>, GenerateError>> },
+/// A sequence in a slot.
+struct Running {
+    ticket: Ticket,
+    slot: Slot,
+    tokens: Vec<TokenId>,
+    grid: Grid,
+    source: Option<Source>,
+    work: Work,
+    state: State,
 }
 
-/// A handle to the scheduler: one thread that owns the model's sessions and takes requests from a bounded queue.
-#[derive(Clone)]
-pub struct Generator {
-    queue: mpsc::Sender<Job>,
-    limits: Limits,
-    stop: CancellationToken,
-    ended: watch::Receiver<bool>,
-    /// Mean time of a completion, for `Retry-After`.
-    mean_ms: Arc<AtomicU64>,
+enum State {
+    /// The lower graph has had so many tokens of the prompt.
+    Extending(usize),
+    /// It waits for the neighbours of its chunks.
+    Parked(Instant),
+    /// Its neighbours are known; the upper graph has not had all of its tokens.
+    Finishing,
+    /// Its last token goes into the next step.
+    Decoding,
 }
 
-impl Generator {
-    /// Starts the scheduler's thread. Call it inside a tokio runtime, which then serves the retrieval.
-    ///
-    /// # Errors
-    /// The thread cannot be started.
-    pub fn start(model: Model, tokenizer: Arc<Tokenizer>, retriever: Retriever, max_queue: usize) -> Result<Self, GenerateError> {
-        let limits = Limits::from(model.manifest());
-        let stop = CancellationToken::new();
-        let (queue, jobs) = mpsc::channel(max_queue.max(1));
-        let (end, ended) = watch::channel(false);
-        let mean_ms = Arc::new(AtomicU64::new(0));
-        let parts = Parts { tokenizer, retriever, runtime: Handle::current(), stop: stop.clone() };
-        let mean = Arc::clone(&mean_ms);
-        std::thread::Builder::new()
-            .name("generate".to_owned())
-            .spawn(move || {
-                serve(model, &parts, jobs, &mean);
-                let _ = end.send(true);
+/// Continuous batching: sequences join and leave the running batch at any step.
+///
+/// A [`tick`](Scheduler::tick) admits who fits, runs one slice of one prompt, so that a long one holds up nobody for longer, and one step
+/// of all sequences that decode. A sequence that completes a chunk parks while its neighbours are looked up aside.
+pub(super) struct Scheduler<E, L> {
+    engine: E,
+    lookup: L,
+    waiting: VecDeque<Job>,
+    /// No slot was free for the first of them.
+    full: bool,
+    running: Vec<Running>,
+    next_ticket: Ticket,
+    /// What the sequences that parked in this tick wait for.
+    requests: Vec<Request>,
+}
+
+impl<E: Engine, L: Lookup> Scheduler<E, L> {
+    pub fn new(engine: E, lookup: L) -> Self {
+        Self { engine, lookup, waiting: VecDeque::new(), full: false, running: Vec::new(), next_ticket: 0, requests: Vec::new() }
+    }
+
+    pub fn queue(&mut self, job: Job) {
+        self.waiting.push_back(job);
+    }
+
+    /// Whether a tick would do anything without a new message.
+    pub fn has_work(&self) -> bool {
+        !self.waiting.is_empty() && !self.full || self.running.iter().any(|running| !matches!(running.state, State::Parked(_)))
+    }
+
+    pub fn tick(&mut self) {
+        self.drop_gone();
+        self.admit();
+        self.prefill();
+        self.decode();
+        if !self.requests.is_empty() {
+            self.lookup.begin(std::mem::take(&mut self.requests));
+        }
+    }
+
+    /// Ends what runs and what waits.
+    pub fn stop(mut self) {
+        for job in self.waiting.drain(..) {
+            job.work.fail(GenerateError::ShuttingDown);
+        }
+        for running in self.running.drain(..) {
+            running.work.fail(GenerateError::ShuttingDown);
+        }
+    }
+
+    /// Takes the neighbours that a parked sequence waits for.
+    pub fn answer(&mut self, answer: Answer) {
+        // It may have ended meanwhile.
+        let Some(at) = self.running.iter().position(|running| running.ticket == answer.ticket) else { return };
+        let running = &mut self.running[at];
+        let State::Parked(since) = running.state else { return };
+        let found = match answer.found {
+            Ok(found) => found,
+            Err(error) => return self.end(at, Some(error)),
+        };
+        running.state = State::Finishing;
+        if let Work::Complete(run) = &mut running.work {
+            run.looked_up(since.elapsed(), answer.version);
+        }
+        for chunk in found {
+            self.engine.attend(running.slot, chunk.chunk, chunk.encoded);
+            if let Work::Complete(run) = &mut running.work {
+                run.announce(chunk.chunk, chunk.text, chunk.shown);
+            }
+        }
+    }
+
+    fn drop_gone(&mut self) {
+        self.waiting.retain(|job| !job.work.is_gone());
+        for at in (0..self.running.len()).rev() {
+            if self.running[at].work.is_gone() {
+                tracing::debug!("a client left before its completion was done");
+                self.end(at, None);
+            }
+        }
+    }
+
+    fn admit(&mut self) {
+        while let Some(job) = self.waiting.front() {
+            let Some(slot) = self.engine.open(job.grid, job.source.is_some()) else {
+                self.full = true;
+                return;
+            };
+            let mut job = self.waiting.pop_front().expect("there is a first");
+            if let Work::Complete(run) = &mut job.work {
+                run.admitted(job.queued_at.elapsed());
+            }
+            self.running.push(Running {
+                ticket: self.next_ticket,
+                slot,
+                tokens: job.tokens,
+                grid: job.grid,
+                source: job.source,
+                work: job.work,
+                state: State::Extending(0),
+            });
+            self.next_ticket += 1;
+            drop(job.place);
+        }
+    }
+
+    /// One slice or span of the first prompt that has one to run; and who only has its last token to finish, finishes.
+    fn prefill(&mut self) {
+        let decoded = |running: &Running| matches!(running.state, State::Finishing) && running.work.logits() == Logits::Last;
+        let mut ran_prompt = false;
+        let tickets: Vec<Ticket> = self.running.iter().map(|running| running.ticket).collect();
+        for ticket in tickets {
+            let Some(at) = self.running.iter().position(|running| running.ticket == ticket) else { continue };
+            let running = &self.running[at];
+            let single = decoded(running) && matches!(&running.work, Work::Complete(run) if run.has_begun());
+            if !single && ran_prompt {
+                continue;
+            }
+            let result = match running.state {
+                State::Extending(from) => self.extend(at, from),
+                State::Finishing => self.finish(at),
+                State::Parked(_) | State::Decoding => continue,
+            };
+            ran_prompt |= !single;
+            if let Err(error) = result {
+                self.end(at, Some(error.into()));
+            }
+        }
+    }
+
+    fn extend(&mut self, at: usize, from: usize) -> Result<(), OnnxError> {
+        let running = &mut self.running[at];
+        let to = running.tokens.len().min(from + CHUNK_LENGTH);
+        self.engine.extend(running.slot, &running.tokens[from..to])?;
+        running.state = State::Extending(to);
+        if to == running.tokens.len() {
+            let chunks = 0..running.grid.complete_chunks(to);
+            self.park(at, chunks);
+        }
+        Ok(())
+    }
+
+    /// Waits for the neighbours of `chunks`, where it has any to wait for.
+    fn park(&mut self, at: usize, chunks: Range<usize>) {
+        let running = &mut self.running[at];
+        let Some(source) = running.source.clone().filter(|_| !chunks.is_empty()) else {
+            running.state = State::Finishing;
+            return;
+        };
+        let queries = chunks
+            .map(|chunk| Query {
+                chunk,
+                tokens: running.tokens[running.grid.tokens(chunk)].to_vec(),
+                hidden: self.engine.chunk_hidden(running.slot, chunk),
             })
-            .map_err(|e| GenerateError::Model(format!("its thread cannot be started: {e}")))?;
-        Ok(Self { queue, limits, stop, ended, mean_ms })
+            .collect();
+        running.state = State::Parked(Instant::now());
+        self.requests.push(Request { ticket: running.ticket, source, queries });
     }
 
-    pub fn limits(&self) -> Limits {
-        self.limits
-    }
-
-    /// Queues a completion. Its events wait in the stream, however slowly it is read; dropping the stream cancels it.
-    ///
-    /// # Errors
-    /// [`GenerateError::Overloaded`] where the queue is full, [`GenerateError::ShuttingDown`] after `shut_down`.
-    pub fn submit(&self, request: ValidCompletion) -> Result<EventStream, GenerateError> {
-        if self.stop.is_cancelled() {
-            return Err(GenerateError::ShuttingDown);
+    /// One span of the upper graph; at the end of the sequence, what follows from its logits.
+    fn finish(&mut self, at: usize) -> Result<(), OnnxError> {
+        let running = &mut self.running[at];
+        let Some(span) = self.engine.finish(running.slot, running.work.logits())? else { return Ok(()) };
+        if let Work::Score(run) = &mut running.work {
+            run.take(self.engine.logits(), &running.tokens, span.clone());
         }
-        // Each token and each chunk is at most one event, then the held-back text and the end.
-        let (events, receiver) = mpsc::channel(2 * self.limits.context + 4);
-        match self.queue.try_send(Job::Complete { request, events, queued_at: Instant::now() }) {
-            Ok(()) => Ok(EventStream::new(receiver)),
-            Err(mpsc::error::TrySendError::Full(_)) => Err(GenerateError::Overloaded { retry_after_seconds: self.retry_after() }),
-            Err(mpsc::error::TrySendError::Closed(_)) => Err(GenerateError::ShuttingDown),
+        if span.end < running.tokens.len() {
+            return Ok(());
         }
-    }
-
-    /// Natural-log probabilities of all tokens of a text but the first. Waits for its turn in the queue.
-    ///
-    /// # Errors
-    /// The model fails, or the scheduler stops.
-    pub async fn score(&self, request: ScoreRequest) -> Result<Vec<f32>, GenerateError> {
-        let (answer, result) = oneshot::channel();
-        self.queue.send(Job::Score { request, answer }).await.map_err(|_| GenerateError::ShuttingDown)?;
-        result.await.map_err(|_| GenerateError::ShuttingDown)?
-    }
-
-    /// Ends what runs and what waits with [`GenerateError::ShuttingDown`], and returns when the thread is done.
-    pub async fn shut_down(&self) {
-        self.stop.cancel();
-        let mut ended = self.ended.clone();
-        // An error means that the thread is gone, which is what we wait for.
-        let _ = ended.wait_for(|&ended| ended).await;
-    }
-
-    fn retry_after(&self) -> u64 {
-        let waiting = (self.queue.max_capacity() - self.queue.capacity()) as u64;
-        (waiting * self.mean_ms.load(Ordering::Relaxed)).div_ceil(1000).clamp(1, 60)
-    }
-}
-
-fn serve(mut model: Model, parts: &Parts, mut jobs: mpsc::Receiver<Job>, mean_ms: &AtomicU64) {
-    loop {
-        let job = parts.runtime.block_on(async {
-            tokio::select! {
-                biased;
-                () = parts.stop.cancelled() => None,
-                job = jobs.recv() => job,
+        match &mut running.work {
+            Work::Complete(run) => {
+                let logits = self.engine.logits().next().expect("the last token's");
+                let next = run.next(logits);
+                self.follow(at, next);
             }
-        });
-        match job {
-            Some(Job::Complete { request, events, queued_at }) => {
-                if events.is_closed() {
-                    continue;
-                }
-                let began = Instant::now();
-                match completion::run(&mut model, parts, request, &events, queued_at.elapsed()) {
-                    Ok(()) => {
-                        let mean = mean_ms.load(Ordering::Relaxed);
-                        let taken = began.elapsed().as_millis() as u64;
-                        mean_ms.store(if mean == 0 { taken } else { (mean * 7 + taken) / 8 }, Ordering::Relaxed);
-                    }
-                    Err(Ended::Gone) => tracing::debug!("the client left before its completion was done"),
-                    Err(Ended::Failed(error)) => {
-                        let _ = events.try_send(Err(error));
+            Work::Score(run) => {
+                run.done();
+                self.end(at, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn decode(&mut self) {
+        let places: Vec<usize> =
+            (0..self.running.len()).filter(|&at| matches!(self.running[at].state, State::Decoding)).collect();
+        if places.is_empty() {
+            return;
+        }
+        let last = |running: &Running| (running.slot, *running.tokens.last().expect("a prompt has tokens"));
+        let batch: Vec<(Slot, TokenId)> = places.iter().map(|&at| last(&self.running[at])).collect();
+        match self.engine.step(&batch) {
+            Ok(finished) => {
+                // All logits are read before a sequence ends, since others move into its place.
+                let nexts: Vec<_> = places.iter().zip(finished).map(|(&at, finished)| self.next(at, finished)).collect();
+                // From the last on: one that ends leaves the places before it as they are.
+                for (at, next) in places.into_iter().zip(nexts).rev() {
+                    match next {
+                        Some(next) => self.follow(at, next),
+                        None => {
+                            let (running, length) = (&self.running[at], self.running[at].tokens.len());
+                            let chunks = running.grid.complete_chunks(length - 1)..running.grid.complete_chunks(length);
+                            self.park(at, chunks);
+                        }
                     }
                 }
             }
-            Some(Job::Score { request, answer }) => {
-                if !answer.is_closed() {
-                    let _ = answer.send(score::score(&mut model, &request));
+            Err(error) => {
+                for at in places.into_iter().rev() {
+                    self.end(at, Some(error.clone().into()));
                 }
             }
-            None => break,
         }
     }
-    // Those who still wait are told, whether they wait for events or for an answer.
-    jobs.close();
-    while let Ok(job) = jobs.try_recv() {
-        match job {
-            Job::Complete { events, .. } => drop(events.try_send(Err(GenerateError::ShuttingDown))),
-            Job::Score { answer, .. } => drop(answer.send(Err(GenerateError::ShuttingDown))),
+
+    /// What follows from the logits of a step; none where the sequence completed a chunk instead.
+    fn next(&mut self, at: usize, finished: bool) -> Option<Result<Next, Gone>> {
+        let running = &mut self.running[at];
+        match &mut running.work {
+            Work::Complete(run) if finished => Some(run.next(self.engine.logits_of(running.slot))),
+            _ => None,
+        }
+    }
+
+    fn follow(&mut self, at: usize, next: Result<Next, Gone>) {
+        let running = &mut self.running[at];
+        match next {
+            Ok(Next::Token(token)) => {
+                running.tokens.push(token);
+                running.state = State::Decoding;
+            }
+            Ok(Next::Done) | Err(Gone) => self.end(at, None),
+        }
+    }
+
+    fn end(&mut self, at: usize, error: Option<GenerateError>) {
+        let ended = self.running.remove(at);
+        self.full = false;
+        let error = error.or(self.engine.close(ended.slot).err().map(Into::into));
+        if let Some(error) = error {
+            ended.work.fail(error);
         }
     }
 }

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, http::HeaderName};
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, stream};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::{RefOr, Response as ApiResponse};
@@ -64,6 +64,8 @@ struct Choice {
 struct RetrievalReport {
     enabled: bool,
     alignment: Alignment,
+    /// Tokens from one look-up to the next.
+    interval: usize,
     /// Version of the collection at the last search; 0 where there was none.
     database_version: u64,
     chunks: Vec<ChunkRetrieval>,
@@ -95,9 +97,9 @@ data: {"choice":0,"text":" a"}
 
 event: done
 data: {"choices":[{"index":0,"finish_reason":"length"}],
-data: "retrieval":{"enabled":true,"alignment":"prompt_end","database_version":7},
+data: "retrieval":{"enabled":true,"alignment":"prompt_end","interval":64,"database_version":7},
 data: "usage":{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3},
-data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"decode_ms":8.0}}
+data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_token_ms":24.0,"decode_ms":8.0}}
 
 "#;
 
@@ -129,12 +131,12 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"decode_ms"
             (CompletionResponse = "application/json", example = json!({
                 "id": "cmpl-0198c0f2a7e07d3c8f0d1c2b3a495867", "model": "retro-nano", "created": 1_790_000_000,
                 "choices": [{"index": 0, "text": " 2021", "finish_reason": "length", "logprobs": null}],
-                "retrieval": {"enabled": true, "alignment": "prompt_end", "database_version": 7, "chunks": [{
+                "retrieval": {"enabled": true, "alignment": "prompt_end", "interval": 64, "database_version": 7, "chunks": [{
                     "choice": 0, "chunk": 0, "text": "The Dune film was released in", "neighbours": [{
                         "document_id": "dune-2021-film.md", "chunk_index": 3, "distance": 0.21, "neighbour": "Dune was released in",
                         "continuation": " cinemas in 2021.", "title": "Dune", "source": "samples/dune-2021-film.md", "metadata": {}}]}]},
                 "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9},
-                "timings": {"queue_ms": 0.1, "retrieval_ms": 14.2, "prefill_ms": 9.8, "decode_ms": 21.0}})),
+                "timings": {"queue_ms": 0.1, "retrieval_ms": 14.2, "prefill_ms": 9.8, "first_token_ms": 24.0, "decode_ms": 21.0}})),
             (String = "text/event-stream", example = json!(EVENTS_EXAMPLE))
         )),
         Errors
@@ -174,6 +176,7 @@ async fn complete(
         retrieval: RetrievalReport {
             enabled: done.retrieval.enabled,
             alignment: done.retrieval.alignment,
+            interval: done.retrieval.interval,
             database_version: done.retrieval.database_version,
             chunks: completion.chunks,
         },

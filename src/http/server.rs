@@ -176,7 +176,7 @@ async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, ApiError> {
             dimension: app.parts.embedder.dimension(),
             identity: app.parts.embedder.identity().to_owned(),
         },
-        runtime: RuntimeInfo { version: app.parts.runtime.version(), provider: app.parts.runtime.provider().to_owned() },
+        runtime: RuntimeInfo { version: app.parts.runtime.version(), provider: app.parts.device.provider().to_owned() },
         limits: LimitsInfo {
             context: limits.context,
             neighbours: limits.neighbours,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use super::manifest::TOKENIZER;
 use super::{Manifest, ModelError, Variant};
 use crate::files::{FileEntry, check_files};
+use crate::onnx::{Device, Kind};
 
 /// Which files of a model folder are compared with its manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +27,11 @@ impl ModelFolder {
     ///
     /// # Errors
     /// The manifest is missing or unusable, the variant is not there or does not run here, or a file is missing or altered.
-    pub fn open(path: &Path, precision: &str, checked: Checked) -> Result<Self, ModelError> {
+    pub fn open(path: &Path, precision: &str, device: Device, checked: Checked) -> Result<Self, ModelError> {
         let error = |reason: String| ModelError::Folder { path: path.display().to_string(), reason };
         let raw = std::fs::read(path.join("retro.json")).map_err(|e| error(format!("retro.json cannot be read: {e}")))?;
         let manifest = Manifest::parse(&raw).map_err(error)?;
-        let variant = manifest.choose(precision).map_err(error)?.to_owned();
+        let variant = manifest.choose(precision, device).map_err(error)?.to_owned();
         let folder = Self { path: path.to_owned(), manifest: Arc::new(manifest), variant };
         match checked {
             Checked::Chosen => check_files(path, folder.files()),
@@ -57,6 +58,18 @@ impl ModelFolder {
 
     pub fn tokenizer(&self) -> PathBuf {
         self.path.join(TOKENIZER)
+    }
+
+    /// Sequences whose key/value caches fit so many bytes.
+    pub fn slots_within(&self, bytes: usize) -> usize {
+        let (manifest, attention) = (&self.manifest, self.manifest.self_attention);
+        let layer = 2 * attention.kv_heads * manifest.context * attention.head_size * self.kind().size();
+        bytes / (layer * manifest.layers)
+    }
+
+    /// Type of activations and caches.
+    pub(super) fn kind(&self) -> Kind {
+        if self.variant().1.data_type == "float16" { Kind::F16 } else { Kind::F32 }
     }
 
     pub(super) fn graph(&self, file: &str) -> PathBuf {

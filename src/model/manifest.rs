@@ -3,13 +3,15 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::files::FileEntry;
+use crate::onnx::Device;
 use crate::text::{CHUNK_LENGTH, TokenId};
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const GRAPHS: [&str; 3] = ["lower.onnx", "encoder.onnx", "upper.onnx"];
 pub(super) const TOKENIZER: &str = "tokenizer.json";
 /// Weights of the variants that `auto` takes on a processor, the best first; docs/decisions.md has the measurements.
 const BEST_ON_CPU: [&str; 2] = ["int8", "float32"];
+const BEST_ON_CUDA: [&str; 1] = ["float16"];
 
 /// `retro.json`; the fields are described in docs/model-format.md.
 #[derive(Clone, Debug, Deserialize)]
@@ -89,23 +91,29 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// The name of the variant to run on a processor: the one that is asked for, or the best where that is `auto`.
-    pub(super) fn choose(&self, precision: &str) -> Result<&str, String> {
+    /// The name of the variant to run on a device: the one that is asked for, or the best where that is `auto`.
+    pub(super) fn choose(&self, precision: &str, device: Device) -> Result<&str, String> {
         let all: Vec<&str> = self.variants.keys().map(String::as_str).collect();
-        let runs = |name: &str| self.variants[name].data_type == "float32";
-        let running: Vec<&str> = all.iter().copied().filter(|&name| runs(name)).collect();
+        // On CUDA, GroupQueryAttention has no kernel for float32.
+        let runs = |name: &str| device == Device::Cpu || self.variants[name].data_type == "float16";
+        let best: &[&str] = if device == Device::Cpu { &BEST_ON_CPU } else { &BEST_ON_CUDA };
         if precision == "auto" {
-            let with = |weights: &str| running.iter().copied().find(|&name| self.variants[name].weights == weights);
-            let best = BEST_ON_CPU.iter().find_map(|&weights| with(weights));
-            return best.ok_or_else(|| format!("`precision` has to name a variant: `auto` takes none of {}", all.join(", ")));
+            let with = |weights: &str| all.iter().copied().find(|&name| runs(name) && self.variants[name].weights == weights);
+            return best.iter().find_map(|&weights| with(weights)).ok_or_else(|| match device {
+                Device::Cpu => format!("`precision` has to name a variant: `auto` takes none of {}", all.join(", ")),
+                Device::Cuda(_) => format!(
+                    "it has no variant with float16 activations, which CUDA needs; `python -m training.export --variants fp32,int8,fp16` \
+                     writes one (it has {})",
+                    all.join(", ")
+                ),
+            });
         }
         match all.iter().copied().find(|&name| name == precision) {
             None => Err(format!("it has no variant {precision:?}; `precision` can be auto, {}", all.join(", "))),
             Some(name) if runs(name) => Ok(name),
             Some(name) => Err(format!(
-                "its variant {name} has {} activations, which this build cannot run; `precision` can be auto, {}",
-                self.variants[name].data_type,
-                running.join(", ")
+                "its variant {name} has {} activations, and CUDA's attention needs float16; set `precision` to auto, or `device` to cpu",
+                self.variants[name].data_type
             )),
         }
     }

@@ -1,17 +1,21 @@
 //! The RETRO graphs and their manifest: lower decoder, neighbour encoder, upper decoder, key/value caches.
 //! The folder's format is docs/model-format.md.
 
+mod batch;
+mod caches;
+mod cross;
+mod encoder;
 mod folder;
-mod graphs;
 mod manifest;
-mod sequence;
+mod slots;
 #[cfg(test)]
 mod tests;
 
+pub use batch::{Logits, Model, ModelOptions};
+pub use encoder::{ChunkNeighbours, EncodedNeighbours, Encoder, NeighbourTokens};
 pub use folder::{Checked, ModelFolder};
-pub use graphs::EncodedNeighbours;
 pub use manifest::{CrossAttention, EmbedderName, Manifest, SelfAttention, Variant};
-pub use sequence::{Logits, Model, NeighbourTokens};
+pub use slots::Slot;
 
 use crate::onnx::OnnxError;
 use crate::text::TokenizerError;
@@ -24,6 +28,8 @@ pub enum ModelError {
     Onnx(#[from] OnnxError),
     #[error("the model's tokenizer is not usable: {0}")]
     Tokenizer(String),
+    #[error("a thread cannot be started: {0}")]
+    Thread(String),
 }
 
 impl From<TokenizerError> for ModelError {

@@ -1,98 +1,143 @@
 use std::path::Path;
+use std::ptr::NonNull;
 
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{IoBinding, Session};
-use ort::value::Tensor;
+use ort::value::{DynValue, ValueType};
+use ort::{AsPointer, sys};
 
-use super::{OnnxError, Runtime};
+use super::memory::{Array, Kind, Memory};
+use super::{Device, OnnxError, Runtime, device};
 
-/// One ONNX graph with its session and the bindings of its inputs and outputs.
+/// One ONNX graph in a session of its own.
 ///
-/// Not shared between threads: ONNX Runtime does not run one binding twice at a time, so a graph has one owner.
+/// Not shared between threads: ONNX Runtime does not run one session on a GPU twice at a time, so a graph has one owner.
 pub struct Graph {
     name: String,
-    session: Session,
-    binding: IoBinding,
-    cpu: MemoryInfo<'static>,
-    /// Outputs whose shape follows the inputs: bound anew before every run, or the last run's buffer would be taken for theirs.
-    outputs: Vec<String>,
+    pub(super) session: Session,
+    pub(super) device: Device,
 }
 
 impl Graph {
-    /// Loads a graph on `threads` threads (0: one for each core). `outputs` names the outputs that `run` gives back.
+    /// Loads a graph on `threads` threads (0: one for each core).
     ///
     /// # Errors
-    /// The file or its external data is missing or no valid graph.
-    pub fn load(runtime: &Runtime, path: &Path, threads: usize, outputs: &[&str]) -> Result<Self, OnnxError> {
-        let error = |e: ort::Error| OnnxError::Graph { path: path.display().to_string(), reason: e.to_string() };
+    /// The file or its external data is missing or no valid graph, or the device cannot run it.
+    pub fn load(runtime: &Runtime, path: &Path, threads: usize, device: Device) -> Result<Self, OnnxError> {
         let build = || -> ort::Result<Session> {
             // Threads that spin while they wait would take the cores from the database and the embedder. Step shapes change, so no memory pattern.
-            let session = Session::builder(runtime.environment())?
+            let builder = Session::builder(runtime.environment())?
                 .with_optimization_level(GraphOptimizationLevel::Level3)?
                 .with_intra_threads(threads)?
                 .with_intra_op_spinning(false)?
-                .with_memory_pattern(false)?
-                .commit_from_file(path)?;
-            Ok(session)
+                .with_memory_pattern(false)?;
+            device::with_providers(builder, device)?.commit_from_file(path)
         };
-        let session = build().map_err(error)?;
-        let binding = session.create_binding().map_err(error)?;
-        let cpu = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput).map_err(error)?;
+        let session = build().map_err(|e| OnnxError::Graph { path: path.display().to_string(), reason: e.to_string() })?;
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        Ok(Self { name, session, binding, cpu, outputs: outputs.iter().map(|&output| output.to_owned()).collect() })
+        Ok(Self { name, session, device })
     }
 
-    /// Binds a zeroed cache of `shape` that the graph reads as `past` and writes as `present` in the same memory, so that a step copies
-    /// nothing. It lives as long as the graph.
+    /// Runs the graph once. Outputs come in the order of `outputs`, in memory of the process.
     ///
     /// # Errors
-    /// Out of memory, or the graph has no such input and output.
-    pub fn bind_cache(&mut self, past: &str, present: &str, shape: [usize; 4]) -> Result<(), OnnxError> {
-        let mut tensor = Tensor::<f32>::new(self.session.allocator(), shape).map_err(|e| self.error(e))?;
-        tensor.extract_tensor_mut().1.fill(0.0);
-        self.binding.bind_input(past, &tensor).map_err(|e| self.error(e))?;
-        self.binding.bind_output(present, &mut tensor).map_err(|e| self.error(e))
-    }
-
-    /// # Errors
-    /// The graph has no input `name` of this type.
-    pub fn set_i64(&mut self, name: &str, shape: &[usize], data: Vec<i64>) -> Result<(), OnnxError> {
-        let tensor = Tensor::from_array((shape.to_vec(), data)).map_err(|e| self.error(e))?;
-        self.binding.bind_input(name, &tensor).map_err(|e| self.error(e))
-    }
-
-    /// # Errors
-    /// The graph has no input `name` of this type.
-    pub fn set_i32(&mut self, name: &str, shape: &[usize], data: Vec<i32>) -> Result<(), OnnxError> {
-        let tensor = Tensor::from_array((shape.to_vec(), data)).map_err(|e| self.error(e))?;
-        self.binding.bind_input(name, &tensor).map_err(|e| self.error(e))
-    }
-
-    /// # Errors
-    /// The graph has no input `name` of this type.
-    pub fn set_f32(&mut self, name: &str, shape: &[usize], data: Vec<f32>) -> Result<(), OnnxError> {
-        let tensor = Tensor::from_array((shape.to_vec(), data)).map_err(|e| self.error(e))?;
-        self.binding.bind_input(name, &tensor).map_err(|e| self.error(e))
-    }
-
-    /// Runs the graph on what is bound and returns the outputs in the order they were named at `load`.
-    ///
-    /// # Errors
-    /// ONNX Runtime refuses the shapes or fails in a kernel.
-    pub fn run(&mut self) -> Result<Vec<Vec<f32>>, OnnxError> {
-        let Self { session, binding, cpu, outputs, name } = self;
-        let mut run = || -> ort::Result<Vec<Vec<f32>>> {
-            for output in outputs.iter() {
-                binding.bind_output_to_device(output.as_str(), cpu)?;
+    /// The graph has no such inputs or outputs, or ONNX Runtime fails in a kernel.
+    pub fn run(&mut self, inputs: &[(&str, &Array)], outputs: &[&str]) -> Result<Vec<Array>, OnnxError> {
+        let mut run = || -> ort::Result<Vec<Array>> {
+            let mut binding = self.session.create_binding()?;
+            for (name, array) in inputs {
+                // The binding ends before the arrays do.
+                binding.bind_input(*name, &view(&self.session, &array.memory, array.kind, 0, &array.shape)?)?;
             }
-            let values = session.run_binding(binding)?;
-            outputs.iter().map(|output| Ok(values[output.as_str()].try_extract_tensor::<f32>()?.1.to_vec())).collect()
+            let cpu = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::CPUOutput)?;
+            for output in outputs {
+                binding.bind_output_to_device(*output, &cpu)?;
+            }
+            let values = self.session.run_binding(&binding)?;
+            outputs.iter().map(|output| copied(&values[*output])).collect()
         };
-        run().map_err(|e| OnnxError::Run { graph: name.clone(), reason: e.to_string() })
+        run().map_err(|e| OnnxError::Run { graph: self.name.clone(), reason: e.to_string() })
     }
 
-    fn error(&self, error: ort::Error) -> OnnxError {
+    /// Runs the graph on what `binding` binds.
+    pub(super) fn run_bound(&mut self, binding: &mut IoBinding) -> Result<(), OnnxError> {
+        // The safe call would wrap every output, caches too, in a new value at each step.
+        // SAFETY: both pointers are live, the binding is of this session, and `self` is borrowed alone, so that it runs once at a time.
+        let result = unsafe {
+            let status = (ort::api().RunWithBinding)(self.session.ptr().cast_mut(), std::ptr::null(), binding.ptr());
+            ort::Error::result_from_status(status)
+        };
+        result.map_err(|e| self.error(e))
+    }
+
+    pub(super) fn error(&self, error: ort::Error) -> OnnxError {
         OnnxError::Run { graph: self.name.clone(), reason: error.to_string() }
     }
+}
+
+/// A tensor over `memory` from byte `offset` on. It must not outlive the memory: bindings and what they bind have one owner.
+pub(super) fn view(session: &Session, memory: &Memory, kind: Kind, offset: usize, shape: &[usize]) -> ort::Result<DynValue> {
+    let bytes = shape.iter().product::<usize>() * kind.size();
+    assert!(offset + bytes <= memory.bytes(), "{shape:?} from byte {offset} on in {} bytes", memory.bytes());
+    let cpu = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
+    // SAFETY: the memory holds the tensor, as asserted.
+    unsafe { tensor(session, &cpu, memory.pointer().add(offset).cast(), bytes, kind, shape) }
+}
+
+/// # Safety
+/// `data` holds `bytes` bytes on the device of `info` for as long as the value is used.
+pub(super) unsafe fn tensor(
+    session: &Session,
+    info: &MemoryInfo<'_>,
+    data: *mut std::ffi::c_void,
+    bytes: usize,
+    kind: Kind,
+    shape: &[usize],
+) -> ort::Result<DynValue> {
+    let shape: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
+    let mut value: *mut sys::OrtValue = std::ptr::null_mut();
+    // SAFETY: the shape is as long as it says, and the caller answers for the data.
+    let status = unsafe {
+        (ort::api().CreateTensorWithDataAsOrtValue)(
+            info.ptr(),
+            data,
+            bytes,
+            shape.as_ptr(),
+            shape.len(),
+            kind.sys(),
+            &raw mut value,
+        )
+    };
+    // SAFETY: a status that ONNX Runtime gave.
+    unsafe { ort::Error::result_from_status(status)? };
+    let value = NonNull::new(value).ok_or_else(|| ort::Error::new("no tensor was made"))?;
+    // SAFETY: a value that was just made, and is released by its wrapper. The allocator is only asked for because the value is a tensor;
+    // its data is not freed, since it did not make them.
+    Ok(unsafe { DynValue::from_ptr(value, Some(session.allocator())) })
+}
+
+fn copied(value: &DynValue) -> ort::Result<Array> {
+    let ValueType::Tensor { ty, shape, .. } = value.dtype() else {
+        return Err(ort::Error::new("an output is no tensor"));
+    };
+    let kind = match ty {
+        ort::value::TensorElementType::Float32 => Kind::F32,
+        ort::value::TensorElementType::Float16 => Kind::F16,
+        ort::value::TensorElementType::Int32 => Kind::I32,
+        ort::value::TensorElementType::Int64 => Kind::I64,
+        other => return Err(ort::Error::new(format!("an output has type {other}"))),
+    };
+    let shape: Vec<usize> = shape.iter().map(|&size| size as usize).collect();
+    let mut array = Array::zeroed(kind, &shape);
+    let mut data: *mut std::ffi::c_void = std::ptr::null_mut();
+    // SAFETY: the value is a tensor in memory of the process (so it was bound) with as many bytes as its shape and type say.
+    unsafe {
+        ort::Error::result_from_status((ort::api().GetTensorMutableData)(value.ptr().cast_mut(), &raw mut data))?;
+        let bytes = array.memory.bytes();
+        if bytes > 0 {
+            array.memory.slice_mut::<u8>().copy_from_slice(std::slice::from_raw_parts(data.cast::<u8>(), bytes));
+        }
+    }
+    Ok(array)
 }

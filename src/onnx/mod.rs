@@ -1,10 +1,16 @@
-//! ONNX Runtime: finding and loading the library, sessions with bound inputs and outputs. Knows nothing of RETRO.
+//! ONNX Runtime: finding and loading the library, execution providers, sessions, and the memory that graphs share. Knows nothing of RETRO.
 
+mod device;
 mod graph;
+mod memory;
 mod runtime;
+mod workspace;
 
+pub use device::Device;
 pub use graph::Graph;
+pub use memory::{Array, Element, Kind, Memory};
 pub use runtime::{Runtime, default_library};
+pub use workspace::{Binding, BufferId, GraphId, Part, Parts, Workspace};
 
 /// What went wrong in ONNX Runtime.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -13,6 +19,8 @@ pub enum OnnxError {
         "cannot load ONNX Runtime from {path}: {reason}; `make setup` installs it, the setting `onnxruntime` names another place"
     )]
     Library { path: String, reason: String },
+    #[error("`device` is {device}, but {reason}")]
+    Device { device: Device, reason: String },
     #[error("cannot load the graph {path}: {reason}")]
     Graph { path: String, reason: String },
     #[error("ONNX Runtime failed in {graph}: {reason}")]

@@ -3,7 +3,9 @@ use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 
-use super::OnnxError;
+use super::device::cuda_obstacle;
+use super::{Device, OnnxError};
+use crate::settings::DeviceChoice;
 
 /// The loaded ONNX Runtime library. A process has one; clones share it.
 #[derive(Clone)]
@@ -62,8 +64,17 @@ impl Runtime {
         &self.library
     }
 
-    /// The execution provider that runs the graphs.
-    pub fn provider(&self) -> &'static str {
-        "CPUExecutionProvider"
+    /// The device that `choice` comes to with this library on this machine.
+    ///
+    /// # Errors
+    /// CUDA is asked for and cannot be used; the error tells the mend.
+    pub fn device(&self, choice: DeviceChoice) -> Result<Device, OnnxError> {
+        let obstacle = cuda_obstacle(&self.library);
+        match (choice, obstacle) {
+            (DeviceChoice::Cpu, _) | (DeviceChoice::Auto, Some(_)) => Ok(Device::Cpu),
+            (DeviceChoice::Auto, None) => Ok(Device::Cuda(0)),
+            (DeviceChoice::Cuda(index), None) => Ok(Device::Cuda(index)),
+            (DeviceChoice::Cuda(index), Some(reason)) => Err(OnnxError::Device { device: Device::Cuda(index), reason }),
+        }
     }
 }

@@ -124,7 +124,8 @@ mod tests {
         for (file, expected) in [
             ("lisen = \"127.0.0.1:1\"", "`lisen`"),
             ("config = \"x\"", "`config`"),
-            ("device = \"cuda\"", "`device`: this build runs on the CPU only"),
+            ("device = \"gpu\"", "`device`: it is `auto`, `cpu`, `cuda`"),
+            ("device = \"cuda:-1\"", "`device`: it is `auto`, `cpu`, `cuda`"),
             ("max_queue = 0", "`max_queue`"),
             ("listen = \"here\"", "`listen`"),
             ("cors_origins = [\"example.org\"]", "`cors_origins`: an origin is"),

@@ -41,9 +41,9 @@ pub struct Settings {
     #[arg(long, env = "RETRO_ONNXRUNTIME", value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
 
-    /// Where the graphs run: `cpu`, or `auto` for the best that this build has
-    #[arg(long, env = "RETRO_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = Device::parse)]
-    pub device: Device,
+    /// Where the graphs run: `cpu`, `cuda` or `cuda:N`, or `auto` for CUDA where it is installed and else the CPU
+    #[arg(long, env = "RETRO_DEVICE", value_name = "DEVICE", default_value = "auto", value_parser = DeviceChoice::parse)]
+    pub device: DeviceChoice,
 
     /// Format of the model's numbers: a variant of its folder, like `fp32` or `int8`, or `auto` for the best on the device
     #[arg(long, env = "RETRO_PRECISION", value_name = "VARIANT", default_value = "auto")]
@@ -57,9 +57,17 @@ pub struct Settings {
     #[arg(long, env = "RETRO_LANCE_URI", value_name = "URI")]
     pub lance_uri: Option<String>,
 
-    /// Threads of the model and of the embedder; 0: one for each core
+    /// Threads of the model's and of the embedder's graphs, each; 0: one for each core up to 8, of more than 16 half of them, up to 32
     #[arg(long, env = "RETRO_THREADS", value_name = "N", default_value_t = 0)]
     pub threads: usize,
+
+    /// Completions that run at a time; 0: as many as fit 512 MB of key/value caches, up to 64
+    #[arg(long, env = "RETRO_SLOTS", value_name = "N", default_value_t = 0)]
+    pub slots: usize,
+
+    /// Memory for embeddings and encoded neighbours that were computed before, in MB; 0 keeps none
+    #[arg(long, env = "RETRO_CACHE_MB", value_name = "MB", default_value_t = 64)]
+    pub cache_mb: u64,
 
     /// Largest request body (64 MiB)
     #[arg(long, env = "RETRO_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = at_least_one())]
@@ -94,11 +102,14 @@ pub struct Settings {
     pub log_level: Option<String>,
 }
 
-/// Where the graphs run.
+/// Where the graphs are to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Device {
+pub enum DeviceChoice {
+    /// On CUDA where the library and a GPU are there, else on the CPU.
     Auto,
     Cpu,
+    /// On the GPU of this number or not at all: a server for a GPU must not run on the CPU in silence.
+    Cuda(i32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -118,19 +129,37 @@ impl Settings {
         self.data_dir.join("writer.lock")
     }
 
+    /// What `threads` comes to on this machine. The model and the embedder seldom work at the same time on few cores; on many they share.
+    pub fn graph_threads(&self) -> usize {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        match (self.threads, cores) {
+            (0, cores @ ..=8) => cores,
+            (0, cores @ ..=16) => cores.min(8),
+            (0, cores) => (cores / 2).min(32),
+            (given, _) => given,
+        }
+    }
+
+    pub fn cache_bytes(&self) -> u64 {
+        self.cache_mb << 20
+    }
+
     pub fn shutdown_deadline(&self) -> Duration {
         Duration::from_secs(self.shutdown_seconds)
     }
 }
 
-impl Device {
+impl DeviceChoice {
     fn parse(given: &str) -> Result<Self, String> {
-        match given {
-            "auto" => Ok(Self::Auto),
-            "cpu" => Ok(Self::Cpu),
-            "cuda" => Err("this build runs on the CPU only; use `cpu` or `auto`".to_owned()),
-            _ => Err("it is `cpu` or `auto`".to_owned()),
+        let index = |index: &str| index.parse().ok().filter(|_| index.bytes().all(|byte| byte.is_ascii_digit()));
+        match given.split_once(':') {
+            None if given == "auto" => Some(Self::Auto),
+            None if given == "cpu" => Some(Self::Cpu),
+            None if given == "cuda" => Some(Self::Cuda(0)),
+            Some(("cuda", number)) => index(number).map(Self::Cuda),
+            _ => None,
         }
+        .ok_or_else(|| "it is `auto`, `cpu`, `cuda`, or `cuda:N` for the GPU of number N".to_owned())
     }
 }
 

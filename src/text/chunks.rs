@@ -37,57 +37,76 @@ pub fn chunk_document(tokenizer: &Tokenizer, text: &str) -> Vec<Chunk> {
 }
 
 /// Where the chunks of a sequence lie (docs/model-format.md, "The chunk grid"). All places are token positions from the start of the sequence.
+///
+/// A chunk is the 64 tokens (fewer at the start) before its end. On the paper's grid chunks end every 64 tokens; a grid that is
+/// [refreshed](Grid::refreshed) more often has overlapping chunks after the prompt, each the query for new neighbours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grid {
     first: usize,
+    /// Chunks that end every 64 tokens; those after them end every `interval` tokens.
+    regular: usize,
+    interval: usize,
 }
 
 impl Grid {
     /// The paper's grid: every chunk from the start has 64 tokens.
     pub fn prompt_start() -> Self {
-        Self { first: CHUNK_LENGTH }
+        Self::with_first_chunk(CHUNK_LENGTH)
     }
 
     /// The grid that ends where a prompt of `length` (at least 1) tokens ends; the first chunk is the short one.
     pub fn prompt_end(length: usize) -> Self {
         assert!(length > 0, "a prompt has at least one token");
-        Self { first: (length - 1) % CHUNK_LENGTH + 1 }
+        Self::with_first_chunk((length - 1) % CHUNK_LENGTH + 1)
     }
 
     /// A grid whose first chunk has `first` (1 to 64) tokens.
     pub fn with_first_chunk(first: usize) -> Self {
         assert!((1..=CHUNK_LENGTH).contains(&first), "a first chunk has 1 to 64 tokens");
-        Self { first }
+        Self { first, regular: usize::MAX, interval: CHUNK_LENGTH }
+    }
+
+    /// The grid with a chunk every `interval` (1 to 64) tokens after the last one that is complete in a prompt of `length` tokens.
+    pub fn refreshed(self, length: usize, interval: usize) -> Self {
+        assert!((1..=CHUNK_LENGTH).contains(&interval), "neighbours are refreshed every 1 to 64 tokens");
+        Self { regular: self.complete_chunks(length), interval, ..self }
+    }
+
+    /// The token after chunk `chunk`.
+    pub fn end(&self, chunk: usize) -> usize {
+        match chunk.checked_sub(self.regular) {
+            None => self.first + chunk * CHUNK_LENGTH,
+            Some(later) => self.regular_end() + (later + 1) * self.interval,
+        }
+    }
+
+    fn regular_end(&self) -> usize {
+        self.regular.checked_sub(1).map_or(0, |last| self.first + last * CHUNK_LENGTH)
     }
 
     /// Tokens of chunk `chunk`.
     pub fn tokens(&self, chunk: usize) -> Range<usize> {
-        let end = self.first + chunk * CHUNK_LENGTH;
+        let end = self.end(chunk);
         end.saturating_sub(CHUNK_LENGTH)..end
     }
 
     /// Chunks that are complete in a sequence of `length` tokens.
     pub fn complete_chunks(&self, length: usize) -> usize {
-        (length + CHUNK_LENGTH - self.first) / CHUNK_LENGTH
+        let regular = (length + CHUNK_LENGTH - self.first) / CHUNK_LENGTH;
+        if regular < self.regular { regular } else { self.regular + (length - self.regular_end()) / self.interval }
     }
 
     /// The chunk whose neighbours token `position` attends, and the token's place (0 to 63) in that span; none for the first tokens.
     pub fn attended(&self, position: usize) -> Option<(usize, usize)> {
-        let place = (position + CHUNK_LENGTH - self.first).checked_sub(CHUNK_LENGTH - 1)?;
-        Some((place / CHUNK_LENGTH, place % CHUNK_LENGTH))
+        let chunk = self.complete_chunks(position + 1).checked_sub(1)?;
+        Some((chunk, position + 1 - self.end(chunk)))
     }
 
-    /// `range` cut so that all tokens of a piece attend the same chunk, in order.
-    pub fn spans(&self, range: Range<usize>) -> Vec<(Option<usize>, Range<usize>)> {
-        let mut spans: Vec<(Option<usize>, Range<usize>)> = Vec::new();
-        for position in range {
-            let chunk = self.attended(position).map(|(chunk, _)| chunk);
-            match spans.last_mut() {
-                Some((last, span)) if *last == chunk => span.end = position + 1,
-                _ => spans.push((chunk, position..position + 1)),
-            }
-        }
-        spans
+    /// The longest piece from `range`'s start on whose tokens all attend the same chunk, with that chunk.
+    pub fn span(&self, range: Range<usize>) -> (Option<usize>, Range<usize>) {
+        let chunk = self.attended(range.start).map(|(chunk, _)| chunk);
+        let next = self.end(chunk.map_or(0, |chunk| chunk + 1)) - 1;
+        (chunk, range.start..range.end.min(next))
     }
 }
 
@@ -130,13 +149,49 @@ mod tests {
         }
     }
 
+    fn spans(grid: Grid, range: Range<usize>) -> Vec<(Option<usize>, Range<usize>)> {
+        let mut spans = Vec::new();
+        let mut from = range.start;
+        while from < range.end {
+            spans.push(grid.span(from..range.end));
+            from = spans.last().unwrap().1.end;
+        }
+        spans
+    }
+
     #[test]
     fn spans_tile_their_range() {
-        let grid = Grid::with_first_chunk(7);
-        let spans = grid.spans(3..200);
-        assert_eq!(spans.first().unwrap(), &(None, 3..6));
-        assert_eq!(spans[1], (Some(0), 6..70));
+        let spans = spans(Grid::with_first_chunk(7), 3..200);
+        assert_eq!(spans[..2], [(None, 3..6), (Some(0), 6..70)]);
         assert!(spans.windows(2).all(|pair| pair[0].1.end == pair[1].1.start));
         assert_eq!(spans.last().unwrap().1.end, 200);
+    }
+
+    #[test]
+    fn after_the_prompt_neighbours_are_refreshed_at_the_interval() {
+        let grid = Grid::prompt_end(70).refreshed(70, 16);
+        assert_eq!((0..4).map(|chunk| grid.tokens(chunk)).collect::<Vec<_>>(), [0..6, 6..70, 22..86, 38..102]);
+        assert_eq!(grid.complete_chunks(85), 2);
+        assert_eq!(grid.complete_chunks(86), 3);
+        assert_eq!(grid.attended(69), Some((1, 0)));
+        assert_eq!(grid.attended(84), Some((1, 15)));
+        assert_eq!(grid.attended(85), Some((2, 0)));
+        assert_eq!(spans(grid, 69..100), [(Some(1), 69..85), (Some(2), 85..100)]);
+        // A prompt that completes no chunk of the paper's grid: its beginning is the first query.
+        let short = Grid::prompt_start().refreshed(10, 24);
+        assert_eq!((short.complete_chunks(23), short.tokens(0), short.tokens(2)), (0, 0..24, 8..72));
+        assert_eq!(short.attended(22), None);
+        assert_eq!(short.attended(23), Some((0, 0)));
+    }
+
+    #[test]
+    fn an_interval_of_64_is_the_papers_grid() {
+        for (grid, prompt) in [(Grid::prompt_end(70), 70), (Grid::prompt_start(), 70), (Grid::prompt_start(), 10)] {
+            let refreshed = grid.refreshed(prompt, CHUNK_LENGTH);
+            for position in 0..400 {
+                assert_eq!(grid.attended(position), refreshed.attended(position), "{position}");
+                assert_eq!(grid.complete_chunks(position), refreshed.complete_chunks(position));
+            }
+        }
     }
 }

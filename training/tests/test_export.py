@@ -7,8 +7,9 @@ import torch
 
 from training import bundled
 from training.config import Config
-from training.export import compare, move, write
+from training.export import compare, write
 from training.model import Retro
+from training.model_folder import move
 from training.onnx_decode import OnnxRetro
 from training.quantise import BLOCK, dequantise, quantise
 from training.tokenizer import DEFAULT_TOKENIZER

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::root;
 use crate::model::{Checked, ModelFolder};
+use crate::onnx::Device;
 
 /// A folder with the bundled manifest, changed, and the files of it that `have` names.
 fn folder(change: impl FnOnce(&mut Value), have: &[&str]) -> tempfile::TempDir {
@@ -22,7 +23,7 @@ fn folder(change: impl FnOnce(&mut Value), have: &[&str]) -> tempfile::TempDir {
 }
 
 fn refusal(folder: &Path, precision: &str, checked: Checked) -> String {
-    ModelFolder::open(folder, precision, checked).unwrap_err().to_string()
+    ModelFolder::open(folder, precision, Device::Cpu, checked).unwrap_err().to_string()
 }
 
 const FP32: [&str; 5] = ["tokenizer.json", "fp32/lower.onnx", "fp32/encoder.onnx", "fp32/upper.onnx", "fp32/weights.bin"];
@@ -30,7 +31,7 @@ const FP32: [&str; 5] = ["tokenizer.json", "fp32/lower.onnx", "fp32/encoder.onnx
 #[test]
 fn only_the_files_that_run_are_needed() {
     let folder = folder(|_| {}, &FP32);
-    let opened = ModelFolder::open(folder.path(), "fp32", Checked::Chosen).unwrap();
+    let opened = ModelFolder::open(folder.path(), "fp32", Device::Cpu, Checked::Chosen).unwrap();
     let files: Vec<_> = opened.files().map(|(name, _)| name.as_str()).collect();
     assert_eq!(files.len(), FP32.len());
     assert!(FP32.iter().all(|file| files.contains(file)), "{files:?}");
@@ -42,13 +43,13 @@ fn only_the_files_that_run_are_needed() {
 
 #[test]
 fn auto_takes_the_best_variant_that_runs_on_a_processor() {
-    let all = ModelFolder::open(&root().join("models/retro-nano"), "auto", Checked::Chosen).unwrap();
+    let all = ModelFolder::open(&root().join("models/retro-nano"), "auto", Device::Cpu, Checked::Chosen).unwrap();
     assert_eq!((all.variant().0, all.variant().1.weights.as_str()), ("int8", "int8"));
     let only = |name: &'static str| {
         move |manifest: &mut Value| manifest["variants"].as_object_mut().unwrap().retain(|variant, _| variant == name)
     };
     let fp32 = folder(only("fp32"), &FP32);
-    assert_eq!(ModelFolder::open(fp32.path(), "auto", Checked::Chosen).unwrap().variant().0, "fp32");
+    assert_eq!(ModelFolder::open(fp32.path(), "auto", Device::Cpu, Checked::Chosen).unwrap().variant().0, "fp32");
 }
 
 #[test]
@@ -61,8 +62,14 @@ fn a_variant_that_is_not_there_or_cannot_run_is_refused_with_those_that_can() {
     );
     let said = refusal(folder.path(), "int3", Checked::Chosen);
     assert!(said.contains("no variant \"int3\"") && said.contains("auto, fp32, half, int8"), "{said}");
-    let said = refusal(folder.path(), "half", Checked::Chosen);
-    assert!(said.contains("half has float16 activations") && said.ends_with("auto, fp32, int8"), "{said}");
+    // CUDA needs float16, which the CPU runs too.
+    assert_eq!(ModelFolder::open(folder.path(), "half", Device::Cpu, Checked::Chosen).unwrap().variant().0, "half");
+    let on_cuda = |precision| ModelFolder::open(folder.path(), precision, Device::Cuda(0), Checked::Chosen);
+    assert_eq!(on_cuda("auto").unwrap().variant().0, "half");
+    let said = on_cuda("fp32").unwrap_err().to_string();
+    assert!(said.contains("fp32 has float32 activations") && said.contains("needs float16"), "{said}");
+    let bundled = ModelFolder::open(&root().join("models/retro-nano"), "auto", Device::Cuda(0), Checked::Chosen);
+    assert!(bundled.unwrap_err().to_string().contains("--variants fp32,int8,fp16"));
 }
 
 #[test]
@@ -70,7 +77,7 @@ fn another_format_and_a_graph_that_is_not_listed_are_refused() {
     // As the first format was: other fields, and no variants.
     let older = folder(|manifest| *manifest = json!({"format": 1, "name": "retro"}), &[]);
     let said = refusal(older.path(), "auto", Checked::Chosen);
-    assert!(said.contains("format 1") && said.contains("format 2") && said.contains("export"), "{said}");
+    assert!(said.contains("format 1") && said.contains("format 3") && said.contains("export"), "{said}");
     let without = folder(|manifest| drop(manifest["files"].as_object_mut().unwrap().remove("int8/upper.onnx")), &[]);
     let said = refusal(without.path(), "auto", Checked::Chosen);
     assert!(said.contains("does not list int8/upper.onnx"), "{said}");

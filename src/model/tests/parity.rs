@@ -8,9 +8,10 @@ use safetensors::tensor::TensorView;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{load, model, root};
+use super::{Driver, load, model, root};
 use crate::files::hex;
-use crate::model::{Checked, Logits, Model, ModelFolder, NeighbourTokens};
+use crate::model::{Checked, ModelFolder, NeighbourTokens};
+use crate::onnx::Device;
 use crate::text::{Grid, TokenId};
 
 /// Largest difference of a logit where products are computed in floating point.
@@ -76,25 +77,25 @@ impl Case {
     }
 
     /// Logits of every token: the prompt in one step, then token by token.
-    fn decode(&self, model: &mut Model) -> Vec<Vec<f32>> {
+    fn decode(&self, model: &mut Driver) -> Vec<Vec<f32>> {
         self.logits(model, self.prompt)
     }
 
     /// Logits of every token, all in one step.
-    fn whole(&self, model: &mut Model) -> Vec<Vec<f32>> {
+    fn whole(&self, model: &mut Driver) -> Vec<Vec<f32>> {
         self.logits(model, self.tokens.len())
     }
 
-    fn logits(&self, model: &mut Model, first_step: usize) -> Vec<Vec<f32>> {
-        let vocabulary = model.manifest().vocabulary;
-        model.start(self.grid).unwrap();
+    fn logits(&self, model: &mut Driver, first_step: usize) -> Vec<Vec<f32>> {
+        let vocabulary = model.vocabulary();
+        let slot = model.open(self.grid);
         let mut rows = Vec::new();
         let steps = std::iter::once(0..first_step).chain((first_step..self.tokens.len()).map(|at| at..at + 1));
         for step in steps {
-            let chunks = model.extend(&self.tokens[step]).unwrap();
-            let logits = model.finish(&self.neighbours[chunks], Logits::All).unwrap();
+            let logits = model.extend(slot, &self.tokens[step], &self.neighbours);
             rows.extend(logits.chunks_exact(vocabulary).map(<[f32]>::to_vec));
         }
+        model.model.close(slot).unwrap();
         assert_eq!(rows.len(), self.tokens.len());
         rows
     }
@@ -171,7 +172,7 @@ fn int8_in_floating_point() -> (TempDir, ModelFolder) {
         std::fs::write(folder.path().join(name), content).unwrap();
     }
     std::fs::write(folder.path().join("retro.json"), manifest.to_string()).unwrap();
-    let opened = ModelFolder::open(folder.path(), "int8", Checked::Chosen).unwrap();
+    let opened = ModelFolder::open(folder.path(), "int8", Device::Cpu, Checked::Chosen).unwrap();
     (folder, opened)
 }
 
@@ -209,4 +210,28 @@ fn parity_with_pytorch_int8() {
     println!("int8: the logits differ by {share:.2e} of their size, divergence from fp32 {divergence:.2e} nats");
     assert!(share <= SHARE, "logits differ by {share} of their size");
     assert!(divergence <= DIVERGENCE, "predictions diverge from those of fp32 by {divergence} nats a token");
+}
+
+/// An architecture that is not ours, by the graphs of `training/importers`: every logit of `retro-pytorch` 0.3.9 itself.
+#[test]
+fn parity_with_retro_pytorch() {
+    let folders = match std::env::var_os("RETRO_ORACLE") {
+        Some(made) => std::fs::read_dir(made).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect(),
+        None => vec![root().join("tests/fixtures/retro-pytorch/tiny")],
+    };
+    assert!(!folders.is_empty());
+    for path in folders {
+        let raw = std::fs::read(path.join("cases.safetensors")).unwrap();
+        let file = SafeTensors::deserialize(&raw).unwrap();
+        let mut model = load(&ModelFolder::open(&path, "fp32", Device::Cpu, Checked::Chosen).unwrap());
+        let mut greatest = 0f32;
+        let cases = Case::all(&file);
+        for (number, case) in cases.iter().enumerate() {
+            let rows = case.decode(&mut model);
+            let difference = differences(&file, &format!("case{number}"), &rows).into_iter().fold(0.0, f32::max);
+            assert!(difference <= TOLERANCE, "{}, case {number}: logits differ by {difference}", path.display());
+            greatest = greatest.max(difference);
+        }
+        println!("{}: {} cases, largest difference {greatest:e}", path.display(), cases.len());
+    }
 }

@@ -1,0 +1,203 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::GenerateError;
+use super::completion::CompletionRun;
+use super::events::{EventStream, NeighbourView};
+use super::lookup::{Aside, Source};
+use super::request::{Limits, NeighbourSource, ValidCompletion};
+use super::retriever::Retriever;
+use super::scheduler::{Job, Message, Scheduler, Work};
+use super::score::{ScoreRequest, ScoreRun};
+use crate::model::{Encoder, Manifest, Model, NeighbourTokens};
+use crate::text::{Grid, Tokenizer};
+
+/// A handle to the scheduler's thread, which owns the model's sessions and takes requests from a bounded queue.
+#[derive(Clone)]
+pub struct Generator {
+    messages: Sender<Message>,
+    /// Places in the queue.
+    places: Arc<Semaphore>,
+    max_queue: usize,
+    slots: usize,
+    manifest: Arc<Manifest>,
+    tokenizer: Arc<Tokenizer>,
+    limits: Limits,
+    stop: CancellationToken,
+    ended: watch::Receiver<bool>,
+    /// Mean time of a completion, for `Retry-After`.
+    mean_ms: Arc<AtomicU64>,
+}
+
+impl Generator {
+    /// Starts the scheduler's thread. Call it inside a tokio runtime, which then serves the retrieval.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(
+        model: Model,
+        encoder: Encoder,
+        tokenizer: Arc<Tokenizer>,
+        retriever: Retriever,
+        max_queue: usize,
+    ) -> Result<Self, GenerateError> {
+        let manifest = Arc::clone(model.manifest());
+        let limits = Limits::from(&*manifest);
+        let slots = model.slots();
+        let (messages, inbox) = channel();
+        let (end, ended) = watch::channel(false);
+        let aside = Aside {
+            tokenizer: Arc::clone(&tokenizer),
+            retriever,
+            encoder,
+            runtime: Handle::current(),
+            answers: messages.clone(),
+        };
+        std::thread::Builder::new()
+            .name("generate".to_owned())
+            .spawn(move || {
+                serve(Scheduler::new(model, aside), &inbox);
+                let _ = end.send(true);
+            })
+            .map_err(|e| GenerateError::Model(format!("its thread cannot be started: {e}")))?;
+        let max_queue = max_queue.max(1);
+        Ok(Self {
+            messages,
+            places: Arc::new(Semaphore::new(max_queue)),
+            max_queue,
+            slots,
+            manifest,
+            tokenizer,
+            limits,
+            stop: CancellationToken::new(),
+            ended,
+            mean_ms: Arc::new(AtomicU64::new(0)),
+        })
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Completions that run at a time.
+    pub fn slots(&self) -> usize {
+        self.slots
+    }
+
+    /// Queues a completion. Its events wait in the stream, however slowly it is read; dropping the stream cancels it.
+    ///
+    /// # Errors
+    /// [`GenerateError::Overloaded`] where the queue is full, [`GenerateError::ShuttingDown`] after `shut_down`.
+    pub fn submit(&self, request: ValidCompletion) -> Result<EventStream, GenerateError> {
+        if self.stop.is_cancelled() {
+            return Err(GenerateError::ShuttingDown);
+        }
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            return Err(GenerateError::Overloaded { retry_after_seconds: self.retry_after() });
+        };
+        // Each token and each chunk is at most one event (neighbours are refreshed at most every token), then the held-back text and the end.
+        let (events, receiver) = mpsc::channel(2 * self.limits.context + 4);
+        let grid = request.alignment.grid(request.prompt.len()).refreshed(request.prompt.len(), request.interval);
+        let run = CompletionRun::new(Arc::clone(&self.tokenizer), &request, &self.manifest, events);
+        let job = Job {
+            grid,
+            source: self.source(request.source),
+            tokens: request.prompt,
+            work: Work::Complete(Box::new(run)),
+            queued_at: Instant::now(),
+            place: Some(place),
+        };
+        self.messages.send(Message::Job(Box::new(job))).map_err(|_| GenerateError::ShuttingDown)?;
+        Ok(EventStream::new(receiver, Arc::clone(&self.mean_ms)))
+    }
+
+    fn source(&self, source: NeighbourSource) -> Option<Source> {
+        match source {
+            NeighbourSource::Off => None,
+            NeighbourSource::Search(options) => Some(Source::Search(options)),
+            NeighbourSource::Provided(provided) => {
+                let tokens = |text: &str| self.tokenizer.encode(text);
+                let neighbours = provided
+                    .iter()
+                    .map(|given| NeighbourTokens {
+                        neighbour: tokens(&given.neighbour),
+                        continuation: tokens(&given.continuation),
+                    })
+                    .collect();
+                Some(Source::Provided(neighbours, provided.iter().map(NeighbourView::from).collect()))
+            }
+        }
+    }
+
+    /// Natural-log probabilities of all tokens of a text but the first. Waits for its turn in the queue.
+    ///
+    /// # Errors
+    /// The model fails, or the scheduler stops.
+    pub async fn score(&self, request: ScoreRequest) -> Result<Vec<f32>, GenerateError> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| GenerateError::ShuttingDown)?;
+        if self.stop.is_cancelled() {
+            return Err(GenerateError::ShuttingDown);
+        }
+        let (answer, result) = oneshot::channel();
+        let mut tokens = request.tokens;
+        let last = tokens.pop().unwrap_or_default();
+        let has_neighbours = request.neighbours.iter().any(|neighbours| !neighbours.is_empty());
+        let job = Job {
+            tokens,
+            grid: Grid::prompt_start(),
+            source: has_neighbours.then(|| Source::Given(Arc::new(request.neighbours))),
+            work: Work::Score(ScoreRun::new(last, answer)),
+            queued_at: Instant::now(),
+            place: Some(place),
+        };
+        self.messages.send(Message::Job(Box::new(job))).map_err(|_| GenerateError::ShuttingDown)?;
+        result.await.map_err(|_| GenerateError::ShuttingDown)?
+    }
+
+    /// Ends what runs and what waits with [`GenerateError::ShuttingDown`], and returns when the thread is done.
+    pub async fn shut_down(&self) {
+        self.stop.cancel();
+        // An error means that the thread is gone, which is what we wait for.
+        let _ = self.messages.send(Message::Stop);
+        let mut ended = self.ended.clone();
+        let _ = ended.wait_for(|&ended| ended).await;
+    }
+
+    fn retry_after(&self) -> u64 {
+        let waiting = (self.max_queue - self.places.available_permits()) as u64;
+        let mean = self.mean_ms.load(Ordering::Relaxed);
+        (waiting * mean).div_ceil(1000 * self.slots as u64).clamp(1, 60)
+    }
+}
+
+fn serve(mut scheduler: Scheduler<Model, Aside>, inbox: &Receiver<Message>) {
+    loop {
+        // With nothing to run it sleeps until someone writes.
+        let first = if scheduler.has_work() { inbox.try_recv().ok() } else { inbox.recv().ok() };
+        let mut next = first;
+        while let Some(message) = next {
+            match message {
+                Message::Job(job) => scheduler.queue(*job),
+                Message::Answer(answer) => scheduler.answer(answer),
+                Message::Stop => {
+                    scheduler.stop();
+                    // Those who wrote last are told, too.
+                    for message in inbox.try_iter() {
+                        if let Message::Job(job) = message {
+                            job.work.fail(GenerateError::ShuttingDown);
+                        }
+                    }
+                    return;
+                }
+            }
+            next = inbox.try_recv().ok();
+        }
+        scheduler.tick();
+    }
+}

@@ -1,0 +1,164 @@
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+
+use super::GenerateError;
+use super::events::NeighbourView;
+use super::request::SearchOptions;
+use super::retriever::Retriever;
+use super::scheduler::{Message, Ticket};
+use crate::model::{ChunkNeighbours, EncodedNeighbours, Encoder, NeighbourTokens};
+use crate::text::{TokenId, Tokenizer};
+
+/// A chunk whose neighbours a sequence waits for.
+pub(super) struct Query {
+    pub chunk: usize,
+    pub tokens: Vec<TokenId>,
+    /// Hidden states of its tokens.
+    pub hidden: Vec<u8>,
+}
+
+/// Where the neighbours of one sequence's chunks come from.
+#[derive(Clone, PartialEq)]
+pub(super) enum Source {
+    Search(SearchOptions),
+    /// The same for every chunk, with what is shown of them.
+    Provided(Vec<NeighbourTokens>, Vec<NeighbourView>),
+    /// By number of chunk.
+    Given(Arc<Vec<Vec<NeighbourTokens>>>),
+}
+
+/// The chunks of one sequence.
+pub(super) struct Request {
+    pub ticket: Ticket,
+    pub source: Source,
+    pub queries: Vec<Query>,
+}
+
+/// The neighbours of one chunk, ready for the model.
+pub(super) struct Found {
+    pub chunk: usize,
+    pub text: String,
+    pub encoded: Option<Arc<EncodedNeighbours>>,
+    pub shown: Vec<NeighbourView>,
+}
+
+pub(super) struct Answer {
+    pub ticket: Ticket,
+    pub found: Result<Vec<Found>, GenerateError>,
+    /// Version of the collection; 0 where nothing was searched.
+    pub version: u64,
+}
+
+/// Finds and encodes neighbours aside, while the scheduler goes on.
+pub(super) trait Lookup {
+    /// Begins to look up what several sequences wait for. Each gets an answer, in any order.
+    fn begin(&self, requests: Vec<Request>);
+}
+
+/// The embedder, the database and the encoder, each on threads of its own.
+pub(super) struct Aside {
+    pub tokenizer: Arc<Tokenizer>,
+    pub retriever: Retriever,
+    pub encoder: Encoder,
+    pub runtime: Handle,
+    pub answers: Sender<Message>,
+}
+
+impl Lookup for Aside {
+    fn begin(&self, requests: Vec<Request>) {
+        for group in grouped(requests) {
+            let worker = Worker {
+                tokenizer: Arc::clone(&self.tokenizer),
+                retriever: self.retriever.clone(),
+                encoder: self.encoder.clone(),
+            };
+            let answers = self.answers.clone();
+            self.runtime.spawn(async move {
+                for answer in worker.answer(group).await {
+                    // The scheduler may have ended meanwhile.
+                    let _ = answers.send(Message::Answer(answer));
+                }
+            });
+        }
+    }
+}
+
+/// Requests that search alike are one batch.
+fn grouped(requests: Vec<Request>) -> Vec<Vec<Request>> {
+    let mut groups: Vec<Vec<Request>> = Vec::new();
+    for request in requests {
+        match groups.iter_mut().find(|group| matches!(request.source, Source::Search(_)) && group[0].source == request.source) {
+            Some(group) => group.push(request),
+            None => groups.push(vec![request]),
+        }
+    }
+    groups
+}
+
+struct Worker {
+    tokenizer: Arc<Tokenizer>,
+    retriever: Retriever,
+    encoder: Encoder,
+}
+
+/// The neighbours of each chunk as tokens and as shown.
+type Neighbours = Vec<(Vec<NeighbourTokens>, Vec<NeighbourView>)>;
+
+impl Worker {
+    async fn answer(&self, requests: Vec<Request>) -> Vec<Answer> {
+        let began = Instant::now();
+        let tickets: Vec<Ticket> = requests.iter().map(|request| request.ticket).collect();
+        let answers = match self.look_up(requests).await {
+            Ok(answers) => answers,
+            Err(error) => tickets.into_iter().map(|ticket| Answer { ticket, found: Err(error.clone()), version: 0 }).collect(),
+        };
+        tracing::trace!(sequences = answers.len(), milliseconds = began.elapsed().as_secs_f64() * 1000.0, "looked up");
+        answers
+    }
+
+    async fn look_up(&self, requests: Vec<Request>) -> Result<Vec<Answer>, GenerateError> {
+        let texts: Vec<String> =
+            requests.iter().flat_map(|request| &request.queries).map(|query| self.tokenizer.decode(&query.tokens)).collect();
+        let (version, neighbours) = self.neighbours(&requests, &texts).await?;
+        let mut chunks = Vec::new();
+        let queries = requests.iter().flat_map(|request| &request.queries);
+        for (query, (tokens, _)) in queries.zip(&neighbours) {
+            if !tokens.is_empty() {
+                chunks.push(ChunkNeighbours { hidden: query.hidden.clone(), neighbours: tokens.clone() });
+            }
+        }
+        let mut encoded = self.encoder.encode(chunks).await?.into_iter();
+        let mut found = texts.into_iter().zip(neighbours);
+        Ok(requests
+            .into_iter()
+            .map(|request| {
+                let of_request = request.queries.into_iter().zip(&mut found).map(|(query, (text, (tokens, shown)))| {
+                    let encoded = if tokens.is_empty() { None } else { encoded.next() };
+                    Found { chunk: query.chunk, text, encoded, shown }
+                });
+                Answer { ticket: request.ticket, found: Ok(of_request.collect()), version }
+            })
+            .collect())
+    }
+
+    /// All requests have the same source where it is a search; any other request is alone.
+    async fn neighbours(&self, requests: &[Request], texts: &[String]) -> Result<(u64, Neighbours), GenerateError> {
+        let queries = || requests.iter().flat_map(|request| &request.queries);
+        Ok(match &requests[0].source {
+            Source::Search(options) => {
+                let retrieved = self.retriever.retrieve(texts.to_vec(), options).await?;
+                let both = |found: &Vec<crate::neighbours::Neighbour>| {
+                    (found.iter().map(NeighbourTokens::from).collect(), found.iter().map(NeighbourView::from).collect())
+                };
+                (retrieved.version, retrieved.neighbours.iter().map(both).collect())
+            }
+            Source::Provided(tokens, shown) => (0, queries().map(|_| (tokens.clone(), shown.clone())).collect()),
+            Source::Given(given) => {
+                (0, queries().map(|query| (given.get(query.chunk).cloned().unwrap_or_default(), Vec::new())).collect())
+            }
+        })
+    }
+}

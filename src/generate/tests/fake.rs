@@ -1,0 +1,311 @@
+use std::cell::{Ref, RefCell, RefMut};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::slice::ChunksExact;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use crate::generate::GenerateError;
+use crate::generate::completion::CompletionRun;
+use crate::generate::engine::Engine;
+use crate::generate::events::{Event, NeighbourView};
+use crate::generate::lookup::{Answer, Found, Lookup, Request, Source};
+use crate::generate::request::{Alignment, CompletionRequest, Limits, RetrievalRequest};
+use crate::generate::scheduler::{Job, Scheduler, Ticket, Work};
+use crate::model::{Checked, EncodedNeighbours, Logits, ModelFolder, Slot};
+use crate::onnx::{Device, OnnxError};
+use crate::text::{CHUNK_LENGTH, Grid, TokenId, Tokenizer};
+
+/// A model whose every logit prefers token 5, and that keeps a log.
+#[derive(Default)]
+pub struct FakeEngine {
+    slots: Vec<Option<FakeSequence>>,
+    pub log: Vec<String>,
+    pub open: usize,
+    pub fail_next_step: bool,
+    logits: Vec<f32>,
+}
+
+struct FakeSequence {
+    grid: Grid,
+    retrieval: bool,
+    length: usize,
+    finished: usize,
+    known: Vec<usize>,
+}
+
+impl FakeEngine {
+    pub fn steps(&self) -> usize {
+        self.log.iter().filter(|line| line.starts_with("step")).count()
+    }
+
+    fn sequence(&mut self, slot: Slot) -> &mut FakeSequence {
+        self.slots[slot.0].as_mut().expect("an open slot")
+    }
+}
+
+impl FakeSequence {
+    fn ready(&self) -> Option<Range<usize>> {
+        if self.finished == self.length {
+            return None;
+        }
+        let (chunk, span) = self.grid.span(self.finished..self.length);
+        (!self.retrieval || chunk.is_none_or(|chunk| self.known.contains(&chunk))).then_some(span)
+    }
+}
+
+/// Shared with the test, which looks into it.
+type Shared<T> = Rc<RefCell<T>>;
+
+impl Engine for Shared<FakeEngine> {
+    fn open(&mut self, grid: Grid, retrieval: bool) -> Option<Slot> {
+        let mut engine = self.borrow_mut();
+        let slot = engine.slots.iter().position(Option::is_none)?;
+        engine.slots[slot] = Some(FakeSequence { grid, retrieval, length: 0, finished: 0, known: Vec::new() });
+        engine.open += 1;
+        engine.log.push(format!("open {slot}"));
+        Some(Slot(slot))
+    }
+
+    fn close(&mut self, slot: Slot) -> Result<(), OnnxError> {
+        let mut engine = self.borrow_mut();
+        engine.slots[slot.0].take().expect("an open slot");
+        engine.open -= 1;
+        Ok(())
+    }
+
+    fn extend(&mut self, slot: Slot, tokens: &[TokenId]) -> Result<Range<usize>, OnnxError> {
+        let mut engine = self.borrow_mut();
+        engine.log.push(format!("extend {} {}", slot.0, tokens.len()));
+        let sequence = engine.sequence(slot);
+        let before = sequence.grid.complete_chunks(sequence.length);
+        sequence.length += tokens.len();
+        Ok(before..sequence.grid.complete_chunks(sequence.length))
+    }
+
+    fn chunk_hidden(&self, _: Slot, _: usize) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn attend(&mut self, slot: Slot, chunk: usize, _: Option<Arc<EncodedNeighbours>>) {
+        self.borrow_mut().sequence(slot).known.push(chunk);
+    }
+
+    fn finish(&mut self, slot: Slot, _: Logits) -> Result<Option<Range<usize>>, OnnxError> {
+        let mut engine = self.borrow_mut();
+        let sequence = engine.sequence(slot);
+        let Some(span) = sequence.ready() else { return Ok(None) };
+        sequence.finished = span.end;
+        engine.log.push(format!("finish {}", slot.0));
+        Ok(Some(span))
+    }
+
+    fn step(&mut self, batch: &[(Slot, TokenId)]) -> Result<Vec<bool>, OnnxError> {
+        let mut engine = self.borrow_mut();
+        if std::mem::take(&mut engine.fail_next_step) {
+            return Err(OnnxError::Run { graph: "lower".to_owned(), reason: "as the test wants it".to_owned() });
+        }
+        engine.log.push(format!("step {:?}", batch.iter().map(|(slot, _)| slot.0).collect::<Vec<_>>()));
+        Ok(batch
+            .iter()
+            .map(|&(slot, _)| {
+                let sequence = engine.sequence(slot);
+                sequence.length += 1;
+                let ready = sequence.ready().is_some();
+                sequence.finished += usize::from(ready);
+                ready
+            })
+            .collect())
+    }
+
+    fn logits(&self) -> ChunksExact<'_, f32> {
+        // The numbers never change, so that they can be given out past the borrow.
+        let logits: &[f32] = Box::leak(self.borrow().logits.clone().into_boxed_slice());
+        logits.chunks_exact(logits.len())
+    }
+
+    fn logits_of(&self, _: Slot) -> &[f32] {
+        Box::leak(self.borrow().logits.clone().into_boxed_slice())
+    }
+}
+
+/// Keeps what is asked until the test answers.
+#[derive(Default)]
+pub struct FakeLookup {
+    waiting: Vec<(Ticket, Vec<usize>)>,
+    /// What was asked together: the chunks of each sequence.
+    pub batches: Vec<Vec<Vec<usize>>>,
+}
+
+impl FakeLookup {
+    /// What is not answered yet.
+    pub fn open(&self) -> Vec<(Ticket, Vec<usize>)> {
+        self.waiting.clone()
+    }
+
+    pub fn chunks(batches: &[Vec<Vec<usize>>]) -> Vec<usize> {
+        batches.iter().flatten().flatten().copied().collect()
+    }
+}
+
+impl Lookup for Shared<FakeLookup> {
+    fn begin(&self, requests: Vec<Request>) {
+        let mut lookup = self.borrow_mut();
+        let chunks = |request: &Request| request.queries.iter().map(|query| query.chunk).collect::<Vec<_>>();
+        lookup.batches.push(requests.iter().map(chunks).collect());
+        lookup.waiting.extend(requests.iter().map(|request| (request.ticket, chunks(request))));
+    }
+}
+
+/// A completion of a prompt of so many tokens, with so many new ones.
+pub struct Wanted {
+    prompt: usize,
+    max_tokens: usize,
+    retrieval: bool,
+    interval: usize,
+}
+
+pub fn completion(prompt: usize, max_tokens: usize) -> Wanted {
+    Wanted { prompt, max_tokens, retrieval: true, interval: CHUNK_LENGTH }
+}
+
+impl Wanted {
+    pub fn without_retrieval(self) -> Self {
+        Self { retrieval: false, ..self }
+    }
+
+    pub fn with_interval(self, interval: usize) -> Self {
+        Self { interval, ..self }
+    }
+}
+
+/// Who asked for a completion.
+pub struct Client {
+    receiver: mpsc::Receiver<Result<Event, GenerateError>>,
+    events: Vec<Result<Event, GenerateError>>,
+}
+
+impl Client {
+    /// All that has come so far.
+    pub fn events(&mut self) -> &[Result<Event, GenerateError>] {
+        while let Ok(event) = self.receiver.try_recv() {
+            self.events.push(event);
+        }
+        &self.events
+    }
+
+    pub fn is_done(&mut self) -> bool {
+        matches!(self.events().last(), Some(Ok(Event::Done(_))))
+    }
+}
+
+pub struct Harness {
+    scheduler: Option<Scheduler<Shared<FakeEngine>, Shared<FakeLookup>>>,
+    engine: Shared<FakeEngine>,
+    lookup: Shared<FakeLookup>,
+    folder: ModelFolder,
+    tokenizer: Arc<Tokenizer>,
+}
+
+impl Harness {
+    pub fn new(slots: usize) -> Self {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models/retro-nano");
+        let folder = ModelFolder::open(&path, "int8", Device::Cpu, Checked::Chosen).unwrap();
+        let tokenizer = Arc::new(Tokenizer::load(&folder.tokenizer()).unwrap());
+        let mut logits = vec![0.0; folder.manifest().vocabulary];
+        logits[300] = 1.0;
+        let engine = FakeEngine { slots: (0..slots).map(|_| None).collect(), logits, ..FakeEngine::default() };
+        let (engine, lookup) = (Rc::new(RefCell::new(engine)), Rc::default());
+        let scheduler = Some(Scheduler::new(Rc::clone(&engine), Rc::clone(&lookup)));
+        Self { scheduler, engine, lookup, folder, tokenizer }
+    }
+
+    pub fn queue(&mut self, wanted: Wanted) -> Client {
+        let manifest = self.folder.manifest();
+        let request = CompletionRequest {
+            max_tokens: Some(wanted.max_tokens),
+            retrieval: RetrievalRequest { enabled: Some(wanted.retrieval), ..RetrievalRequest::default() },
+            ..CompletionRequest::new("a")
+        };
+        let valid = request.validate(&Limits::from(&**manifest), &self.tokenizer).unwrap();
+        let (sender, receiver) = mpsc::channel(1024);
+        let job = Job {
+            tokens: vec![300; wanted.prompt],
+            grid: Alignment::PromptEnd.grid(wanted.prompt).refreshed(wanted.prompt, wanted.interval),
+            source: wanted.retrieval.then(|| Source::Provided(Vec::new(), Vec::<NeighbourView>::new())),
+            work: Work::Complete(Box::new(CompletionRun::new(Arc::clone(&self.tokenizer), &valid, manifest, sender))),
+            queued_at: Instant::now(),
+            place: None,
+        };
+        self.scheduler().queue(job);
+        Client { receiver, events: Vec::new() }
+    }
+
+    fn scheduler(&mut self) -> &mut Scheduler<Shared<FakeEngine>, Shared<FakeLookup>> {
+        self.scheduler.as_mut().expect("not stopped")
+    }
+
+    pub fn tick(&mut self) {
+        self.scheduler().tick();
+    }
+
+    /// Ticks as long as there is anything to do.
+    pub fn run(&mut self) {
+        self.run_until(|_| false);
+    }
+
+    pub fn run_until(&mut self, stop: impl Fn(&Self) -> bool) {
+        for _ in 0..10_000 {
+            if stop(self) || !self.scheduler().has_work() {
+                return;
+            }
+            self.tick();
+        }
+        panic!("it does not come to an end");
+    }
+
+    pub fn engine(&self) -> Ref<'_, FakeEngine> {
+        self.engine.borrow()
+    }
+
+    pub fn engine_mut(&self) -> RefMut<'_, FakeEngine> {
+        self.engine.borrow_mut()
+    }
+
+    pub fn lookup(&self) -> Ref<'_, FakeLookup> {
+        self.lookup.borrow()
+    }
+
+    /// Answers the sequence that was admitted as number `ticket`.
+    pub fn answer(&mut self, ticket: Ticket) {
+        let chunks = self.take(ticket);
+        let found = |chunk| Found { chunk, text: String::new(), encoded: None, shown: Vec::new() };
+        let answer = Answer { ticket, found: Ok(chunks.into_iter().map(found).collect()), version: 1 };
+        self.scheduler().answer(answer);
+    }
+
+    pub fn answer_all(&mut self) {
+        let open = self.lookup().open();
+        for (ticket, _) in open {
+            self.answer(ticket);
+        }
+    }
+
+    pub fn fail(&mut self, ticket: Ticket) {
+        self.take(ticket);
+        self.scheduler().answer(Answer { ticket, found: Err(GenerateError::Stopped), version: 0 });
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Vec<usize> {
+        let mut lookup = self.lookup.borrow_mut();
+        let at = lookup.waiting.iter().position(|(waiting, _)| *waiting == ticket).expect("it waits");
+        lookup.waiting.remove(at).1
+    }
+
+    pub fn stop(&mut self) {
+        self.scheduler.take().expect("not stopped yet").stop();
+    }
+}

@@ -1,0 +1,421 @@
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::caches::Caches;
+use super::cross::Cross;
+use super::slots::{Sequence, Slot};
+use super::{EncodedNeighbours, Manifest, ModelError, ModelFolder};
+use crate::onnx::{Binding, BufferId, Device, Graph, GraphId, Kind, OnnxError, Part, Parts, Runtime, Workspace};
+use crate::text::{CHUNK_LENGTH, Grid, TokenId};
+
+/// From so many rows on a step is worth more than one thread; below, waking the others costs more than they save.
+const ROWS_FOR_THREADS: usize = 3;
+
+/// Which tokens' logits a span computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logits {
+    /// Of the last token of the sequence: what generation needs.
+    Last,
+    /// Of every token: what scoring needs.
+    All,
+}
+
+/// How a model is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelOptions {
+    /// Sequences at a time.
+    pub slots: usize,
+    /// 0: one for each core.
+    pub threads: usize,
+    pub device: Device,
+}
+
+/// The lower and upper graphs with the key/value caches of several sequences, each in a slot.
+///
+/// A sequence grows by [`extend`](Model::extend) (its prompt, in slices) or by one token in [`step`](Model::step) with others: both run the
+/// lower graph. Where that completes a chunk, the sequence needs the chunk's neighbours, which are found and encoded elsewhere and come in
+/// by [`attend`](Model::attend); [`finish`](Model::finish) then runs the upper graph. A step finishes those that need to wait for nothing.
+///
+/// Sequences lie in the rows of the batch without gaps, so that a step of few rows computes few.
+pub struct Model {
+    manifest: Arc<Manifest>,
+    kind: Kind,
+    device: Device,
+    work: Workspace,
+    lower: Stage,
+    upper: Stage,
+    cross: Cross,
+    buffers: Buffers,
+    sequences: Vec<Option<Sequence>>,
+    /// The slot in each row of the batch.
+    rows: Vec<Slot>,
+}
+
+/// One graph with its caches and the bindings of batches of each size.
+struct Stage {
+    /// On one thread and on all.
+    graphs: [GraphId; 2],
+    caches: Caches,
+    steps: HashMap<(usize, usize), Binding>,
+}
+
+/// Inputs and outputs besides the caches.
+struct Buffers {
+    tokens: BufferId,
+    lower_lengths: BufferId,
+    upper_lengths: BufferId,
+    lower_total: BufferId,
+    upper_total: BufferId,
+    /// Out of the lower graph, and into the upper graph.
+    hidden: BufferId,
+    hidden_in: BufferId,
+    cross_position: BufferId,
+    logits_from: BufferId,
+    logits: BufferId,
+}
+
+impl Model {
+    /// Loads the chosen variant of a model folder.
+    ///
+    /// # Errors
+    /// ONNX Runtime refuses a graph, or the device has no room for the caches.
+    pub fn load(runtime: &Runtime, folder: &ModelFolder, options: ModelOptions) -> Result<Self, ModelError> {
+        let (manifest, kind) = (Arc::clone(folder.manifest()), folder.kind());
+        let ModelOptions { slots, threads, device } = options;
+        let mut work = Workspace::default();
+        let mut stage = |file: &str, layers: usize| -> Result<Stage, ModelError> {
+            let mut graph = |threads| -> Result<GraphId, OnnxError> {
+                Ok(work.add_graph(Graph::load(runtime, &folder.graph(file), threads, device)?))
+            };
+            let first = graph(1)?;
+            let graphs = [first, if threads == 1 || device != Device::Cpu { first } else { graph(threads)? }];
+            let caches = Caches::new(&mut work, first, &manifest, layers, slots, kind, device != Device::Cpu)?;
+            Ok(Stage { graphs, caches, steps: HashMap::new() })
+        };
+        let lower = stage("lower.onnx", manifest.self_attention.lower_layers)?;
+        let upper = stage("upper.onnx", manifest.self_attention.upper_layers)?;
+        let cross = Cross::new(&mut work, &manifest, slots, kind);
+        let most = slots.max(CHUNK_LENGTH);
+        let buffers = Buffers {
+            tokens: work.add_buffer(most * Kind::I64.size()),
+            lower_lengths: work.add_buffer(slots * Kind::I32.size()),
+            upper_lengths: work.add_buffer(slots * Kind::I32.size()),
+            lower_total: work.add_buffer(Kind::I32.size()),
+            upper_total: work.add_buffer(Kind::I32.size()),
+            hidden: work.add_buffer(most * manifest.hidden_size * kind.size()),
+            hidden_in: work.add_buffer(most * manifest.hidden_size * kind.size()),
+            cross_position: work.add_buffer(most * Kind::I64.size()),
+            logits_from: work.add_buffer(Kind::I64.size()),
+            logits: work.add_buffer(most * manifest.vocabulary * Kind::F32.size()),
+        };
+        let sequences = (0..slots).map(|_| None).collect();
+        Ok(Self { manifest, kind, device, work, lower, upper, cross, buffers, sequences, rows: Vec::new() })
+    }
+
+    pub fn manifest(&self) -> &Arc<Manifest> {
+        &self.manifest
+    }
+
+    /// Sequences that it can hold.
+    pub fn slots(&self) -> usize {
+        self.sequences.len()
+    }
+
+    /// Begins a sequence with its chunks on `grid`; none where every slot is taken. Without `retrieval` no chunk has neighbours.
+    pub fn open(&mut self, grid: Grid, retrieval: bool) -> Option<Slot> {
+        let free = Slot(self.sequences.iter().position(Option::is_none)?);
+        self.sequences[free.0] = Some(Sequence::new(self.rows.len(), grid, retrieval, self.row_bytes()));
+        self.cross.write(&mut self.work, self.rows.len(), None);
+        self.rows.push(free);
+        Some(free)
+    }
+
+    /// Begins a sequence that goes on from the finished tokens of another; none where every slot is taken.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn fork(&mut self, slot: Slot) -> Result<Option<Slot>, OnnxError> {
+        let from = self.sequence(slot);
+        let (grid, retrieval) = (from.grid, from.retrieval);
+        let Some(new) = self.open(grid, retrieval) else { return Ok(None) };
+        let to_row = self.sequence(new).row;
+        let copy = self.sequence(slot).copy(to_row);
+        self.copy_caches(slot, to_row)?;
+        self.sequences[new.0] = Some(copy);
+        Ok(Some(new))
+    }
+
+    /// Ends a sequence; the last row of the batch moves into its place.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn close(&mut self, slot: Slot) -> Result<(), OnnxError> {
+        let Some(closed) = self.sequences[slot.0].take() else { return Ok(()) };
+        let last = self.rows.pop().expect("an open slot has a row");
+        if last != slot {
+            self.copy_caches(last, closed.row)?;
+            self.rows[closed.row] = last;
+            let moved = self.sequence_mut(last);
+            moved.row = closed.row;
+            moved.attending = None;
+            self.cross.write(&mut self.work, closed.row, None);
+        }
+        if self.rows.is_empty() {
+            self.cross.resize(1);
+        }
+        Ok(())
+    }
+
+    fn copy_caches(&mut self, from: Slot, to_row: usize) -> Result<(), OnnxError> {
+        let sequence = self.sequence(from);
+        let (row, length, finished) = (sequence.row, sequence.length, sequence.finished);
+        self.lower.caches.copy(&mut self.work, row, to_row, length)?;
+        self.upper.caches.copy(&mut self.work, row, to_row, finished)
+    }
+
+    /// Appends a slice of at most 64 tokens, within the context, and returns the chunks that they complete.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails.
+    pub fn extend(&mut self, slot: Slot, tokens: &[TokenId]) -> Result<Range<usize>, OnnxError> {
+        let (row, length, grid) = (self.sequence(slot).row, self.sequence(slot).length, self.sequence(slot).grid);
+        assert!(tokens.len() <= CHUNK_LENGTH && length + tokens.len() <= self.manifest.context, "the caller keeps to the limits");
+        for (to, &token) in self.work.write::<i64>(self.buffers.tokens).iter_mut().zip(tokens) {
+            *to = i64::from(token);
+        }
+        self.set_lengths(self.buffers.lower_lengths, self.buffers.lower_total, &[length + tokens.len()]);
+        let mut binding = self.bind_lower(row, 1, tokens.len())?;
+        self.work.run(&mut binding)?;
+        self.take_hidden(slot, 0, tokens.len());
+        Ok(grid.complete_chunks(length)..grid.complete_chunks(length + tokens.len()))
+    }
+
+    /// Hidden states of a chunk's tokens: what its neighbours are encoded with.
+    pub fn chunk_hidden(&self, slot: Slot, chunk: usize) -> Vec<u8> {
+        let sequence = self.sequence(slot);
+        sequence.hidden(sequence.grid.tokens(chunk)).to_vec()
+    }
+
+    /// Says which neighbours a chunk has; none are missing neighbours.
+    pub fn attend(&mut self, slot: Slot, chunk: usize, neighbours: Option<Arc<EncodedNeighbours>>) {
+        self.sequence_mut(slot).know(chunk, neighbours);
+    }
+
+    /// Runs the upper graph on the next tokens of a sequence whose neighbours are known, at most 64. Returns them, and with `All` how many
+    /// rows of [`logits`](Model::logits) they are; with `Last` there is one row, where they reach the end. None where there is nothing to run.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails.
+    pub fn finish(&mut self, slot: Slot, logits: Logits) -> Result<Option<Range<usize>>, OnnxError> {
+        let sequence = self.sequence(slot);
+        let Some((chunk, span)) = sequence.ready() else { return Ok(None) };
+        let row = sequence.row;
+        let from = match logits {
+            Logits::All => 0,
+            Logits::Last if span.end == sequence.length => span.len() - 1,
+            Logits::Last => span.len(),
+        };
+        self.show(slot, chunk);
+        let (work, buffers) = (&mut self.work, &self.buffers);
+        let sequence = self.sequences[slot.0].as_ref().expect("an open slot");
+        let hidden = sequence.hidden(span.clone());
+        work.write::<u8>(buffers.hidden_in)[..hidden.len()].copy_from_slice(hidden);
+        for (to, position) in work.write::<i64>(buffers.cross_position).iter_mut().zip(span.clone()) {
+            *to = place(sequence, position);
+        }
+        work.write::<i64>(buffers.logits_from)[0] = from as i64;
+        self.set_lengths(self.buffers.upper_lengths, self.buffers.upper_total, &[span.end]);
+        let mut binding = self.bind_upper(row, 1, span.len(), from)?;
+        self.work.run(&mut binding)?;
+        self.sequence_mut(slot).finish(span.len());
+        Ok(Some(span))
+    }
+
+    /// Appends one token to each of several sequences. Returns whether each was finished; its logits are then row `i` of
+    /// [`logits_of`](Model::logits_of). One that was not has completed a chunk and waits for its neighbours.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails.
+    pub fn step(&mut self, batch: &[(Slot, TokenId)]) -> Result<Vec<bool>, OnnxError> {
+        let context = self.manifest.context;
+        let rows = 1 + batch.iter().map(|&(slot, _)| self.sequence(slot).row).max().expect("a step has sequences");
+        let mut active = vec![None; rows];
+        batch.iter().for_each(|&(slot, token)| active[self.sequence(slot).row] = Some(token));
+        // A row that rests computes into the place of its next token, which is written again when that comes.
+        let lengths: Vec<usize> = (0..rows).map(|row| self.sequence(self.rows[row]).length.min(context - 1) + 1).collect();
+        for (to, token) in self.work.write::<i64>(self.buffers.tokens).iter_mut().zip(&active) {
+            *to = i64::from(token.unwrap_or(self.manifest.pad_token));
+        }
+        self.set_lengths(self.buffers.lower_lengths, self.buffers.lower_total, &lengths);
+        let mut binding = match self.lower.steps.remove(&(rows, 0)) {
+            Some(binding) => binding,
+            None => self.bind_lower(0, rows, 1)?,
+        };
+        let ran = self.work.run(&mut binding);
+        self.lower.steps.insert((rows, 0), binding);
+        ran?;
+        for &(slot, _) in batch {
+            let row = self.sequence(slot).row;
+            self.take_hidden(slot, row, 1);
+        }
+        let ready: Vec<Option<Option<usize>>> =
+            batch.iter().map(|&(slot, _)| self.sequence(slot).ready().map(|(chunk, _)| chunk)).collect();
+        let slots: Vec<(Slot, Option<usize>)> =
+            batch.iter().zip(&ready).filter_map(|(&(slot, _), ready)| ready.map(|chunk| (slot, chunk))).collect();
+        if !slots.is_empty() {
+            self.step_upper(&slots)?;
+        }
+        Ok(ready.iter().map(Option::is_some).collect())
+    }
+
+    fn step_upper(&mut self, batch: &[(Slot, Option<usize>)]) -> Result<(), OnnxError> {
+        batch.iter().for_each(|&(slot, chunk)| self.show(slot, chunk));
+        let rows = 1 + batch.iter().map(|&(slot, _)| self.sequence(slot).row).max().expect("a step has sequences");
+        let lengths: Vec<usize> =
+            (0..rows).map(|row| self.sequence(self.rows[row]).finished.min(self.manifest.context - 1) + 1).collect();
+        let row_bytes = self.row_bytes();
+        for &(slot, _) in batch {
+            let sequence = self.sequences[slot.0].as_ref().expect("an open slot");
+            let (row, at) = (sequence.row, sequence.finished);
+            let to = &mut self.work.write::<u8>(self.buffers.hidden_in)[row * row_bytes..(row + 1) * row_bytes];
+            to.copy_from_slice(sequence.hidden(at..at + 1));
+            self.work.write::<i64>(self.buffers.cross_position)[row] = place(sequence, at);
+        }
+        self.work.write::<i64>(self.buffers.logits_from)[0] = 0;
+        self.set_lengths(self.buffers.upper_lengths, self.buffers.upper_total, &lengths);
+        let key = (rows, self.cross.tokens());
+        let mut binding = match self.upper.steps.remove(&key) {
+            Some(binding) => binding,
+            None => self.bind_upper(0, rows, 1, 0)?,
+        };
+        let ran = self.work.run(&mut binding);
+        self.upper.steps.insert(key, binding);
+        ran?;
+        batch.iter().for_each(|&(slot, _)| self.sequence_mut(slot).finish(1));
+        Ok(())
+    }
+
+    /// Rows of logits [V] that the last [`finish`](Model::finish) gave, from the first on.
+    pub fn logits(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.work.read::<f32>(self.buffers.logits).chunks_exact(self.manifest.vocabulary)
+    }
+
+    /// Logits [V] of a sequence that the last [`step`](Model::step) finished.
+    pub fn logits_of(&self, slot: Slot) -> &[f32] {
+        let (row, vocabulary) = (self.sequence(slot).row, self.manifest.vocabulary);
+        &self.work.read::<f32>(self.buffers.logits)[row * vocabulary..(row + 1) * vocabulary]
+    }
+
+    /// Makes the sequence's row of the batch hold the neighbours of `chunk`.
+    fn show(&mut self, slot: Slot, chunk: Option<usize>) {
+        let sequence = self.sequence(slot);
+        let neighbours = sequence.neighbours(chunk).cloned();
+        let wanted = neighbours.as_ref().and(chunk);
+        let needed = neighbours.as_ref().map_or(1, |neighbours| neighbours.tokens);
+        if needed > self.cross.tokens() {
+            self.cross.resize(needed);
+            for row in 0..self.rows.len() {
+                self.cross.write(&mut self.work, row, None);
+                let other = self.rows[row];
+                self.sequence_mut(other).attending = None;
+            }
+            for other in self.rows.clone() {
+                let attended = self.sequence(other);
+                let last = attended.grid.attended(attended.finished).map(|(chunk, _)| chunk);
+                self.write_cross(other, last);
+            }
+        }
+        if self.sequence(slot).attending != wanted {
+            self.write_cross(slot, wanted);
+        }
+    }
+
+    fn write_cross(&mut self, slot: Slot, chunk: Option<usize>) {
+        let sequence = self.sequences[slot.0].as_mut().expect("an open slot");
+        let neighbours = sequence.neighbours(chunk).cloned();
+        self.cross.write(&mut self.work, sequence.row, neighbours.as_deref());
+        sequence.attending = neighbours.as_ref().and(chunk);
+    }
+
+    fn bind_lower(&self, first: usize, rows: usize, step: usize) -> Result<Binding, OnnxError> {
+        let buffers = &self.buffers;
+        let inputs = vec![
+            ("tokens".to_owned(), whole(buffers.tokens, Kind::I64, vec![rows, step])),
+            ("seqlens_k".to_owned(), whole(buffers.lower_lengths, Kind::I32, vec![rows])),
+            ("total_sequence_length".to_owned(), whole(buffers.lower_total, Kind::I32, vec![])),
+        ];
+        let outputs = vec![("hidden".to_owned(), whole(buffers.hidden, self.kind, vec![rows, step, self.manifest.hidden_size]))];
+        self.bind(&self.lower, inputs, outputs, (first, rows), step)
+    }
+
+    fn bind_upper(&self, first: usize, rows: usize, step: usize, logits_from: usize) -> Result<Binding, OnnxError> {
+        let (buffers, manifest) = (&self.buffers, &self.manifest);
+        let mut inputs = vec![
+            ("hidden".to_owned(), whole(buffers.hidden_in, self.kind, vec![rows, step, manifest.hidden_size])),
+            ("seqlens_k".to_owned(), whole(buffers.upper_lengths, Kind::I32, vec![rows])),
+            ("total_sequence_length".to_owned(), whole(buffers.upper_total, Kind::I32, vec![])),
+            ("cross_position".to_owned(), whole(buffers.cross_position, Kind::I64, vec![rows, step])),
+            ("logits_from".to_owned(), whole(buffers.logits_from, Kind::I64, vec![1])),
+        ];
+        inputs.extend(self.cross.inputs(first, rows));
+        let logits = whole(buffers.logits, Kind::F32, vec![rows, step - logits_from, manifest.vocabulary]);
+        self.bind(&self.upper, inputs, vec![("logits".to_owned(), logits)], (first, rows), step)
+    }
+
+    fn bind(
+        &self,
+        stage: &Stage,
+        mut inputs: Parts,
+        mut outputs: Parts,
+        (first, rows): (usize, usize),
+        step: usize,
+    ) -> Result<Binding, OnnxError> {
+        let (past, present) = stage.caches.parts(first, rows);
+        inputs.extend(past);
+        outputs.extend(present);
+        let many = rows * step >= ROWS_FOR_THREADS;
+        self.work.bind(stage.graphs[usize::from(many)], &inputs, &outputs)
+    }
+
+    /// Tokens in each row's cache after the step.
+    fn set_lengths(&mut self, lengths: BufferId, total: BufferId, after: &[usize]) {
+        for (to, &length) in self.work.write::<i32>(lengths).iter_mut().zip(after) {
+            *to = i32::try_from(length).expect("a context is far below 2^31 tokens") - 1;
+        }
+        let most = after.iter().max().copied().unwrap_or(1);
+        self.work.write::<i32>(total)[0] = i32::try_from(most).expect("a context is far below 2^31 tokens");
+    }
+
+    fn take_hidden(&mut self, slot: Slot, from_row: usize, rows: usize) {
+        let bytes = self.row_bytes();
+        let hidden = &self.work.read::<u8>(self.buffers.hidden)[from_row * bytes..(from_row + rows) * bytes];
+        self.sequences[slot.0].as_mut().expect("an open slot").extend(hidden);
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.manifest.hidden_size * self.kind.size()
+    }
+
+    fn sequence(&self, slot: Slot) -> &Sequence {
+        self.sequences[slot.0].as_ref().expect("an open slot")
+    }
+
+    fn sequence_mut(&mut self, slot: Slot) -> &mut Sequence {
+        self.sequences[slot.0].as_mut().expect("an open slot")
+    }
+
+    /// Where the graphs run.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+}
+
+fn whole(buffer: BufferId, kind: Kind, shape: Vec<usize>) -> Part {
+    Part { buffer, kind, offset: 0, shape }
+}
+
+/// The token's place in its CCA chunk.
+fn place(sequence: &Sequence, position: usize) -> i64 {
+    sequence.grid.attended(position).map_or(0, |(_, place)| place as i64)
+}

@@ -1,0 +1,241 @@
+use std::sync::Arc;
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+use sha2::{Digest, Sha256};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Manifest, ModelError, ModelFolder};
+use crate::onnx::{Array, Device, Graph, Kind, OnnxError, Runtime};
+use crate::text::{CHUNK_LENGTH, TokenId};
+
+/// Tokens of one retrieved neighbour; what is longer than the model reads is cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NeighbourTokens {
+    pub neighbour: Vec<TokenId>,
+    pub continuation: Vec<TokenId>,
+}
+
+/// A chunk whose neighbours are to be encoded.
+#[derive(Clone, Debug)]
+pub struct ChunkNeighbours {
+    /// The chunk's hidden states, 1 to 64 rows of [d] in the variant's data type.
+    pub hidden: Vec<u8>,
+    /// At least one.
+    pub neighbours: Vec<NeighbourTokens>,
+}
+
+/// Cross-attention keys and values of one chunk's neighbours, kept as long as tokens attend the chunk.
+pub struct EncodedNeighbours {
+    /// T: slots that cross-attention reads.
+    pub(super) tokens: usize,
+    /// For each CCA layer the keys and then the values, [heads, T, head_size].
+    pub(super) parts: Vec<Vec<u8>>,
+    /// [T]
+    pub(super) mask: Vec<u8>,
+}
+
+impl EncodedNeighbours {
+    fn bytes(&self) -> usize {
+        self.parts.iter().map(Vec::len).sum::<usize>() + self.mask.len()
+    }
+}
+
+/// A handle to the thread that owns the encoder's session; clones share it. The thread ends with the last handle.
+///
+/// Equal chunks with equal neighbours are encoded once, as long as the result stays in the cache.
+#[derive(Clone)]
+pub struct Encoder {
+    jobs: mpsc::Sender<Job>,
+    cache: Arc<Cache<Key, Arc<EncodedNeighbours>, Bytes>>,
+}
+
+type Key = [u8; 32];
+
+#[derive(Clone)]
+struct Bytes;
+
+impl Weighter<Key, Arc<EncodedNeighbours>> for Bytes {
+    fn weight(&self, _: &Key, value: &Arc<EncodedNeighbours>) -> u64 {
+        value.bytes() as u64
+    }
+}
+
+struct Job {
+    chunks: Vec<(Key, ChunkNeighbours)>,
+    answer: oneshot::Sender<Result<Vec<Arc<EncodedNeighbours>>, OnnxError>>,
+}
+
+impl Encoder {
+    /// Loads the chosen variant's encoder and starts its thread. `cache_bytes` bounds what is kept of finished work; 0 keeps nothing.
+    ///
+    /// # Errors
+    /// ONNX Runtime refuses the graph, or the thread cannot be started.
+    pub fn load(
+        runtime: &Runtime,
+        folder: &ModelFolder,
+        threads: usize,
+        device: Device,
+        cache_bytes: u64,
+    ) -> Result<Self, ModelError> {
+        let graph = Graph::load(runtime, &folder.graph("encoder.onnx"), threads, device)?;
+        let worker = Worker { graph, manifest: Arc::clone(folder.manifest()), kind: folder.kind() };
+        let cache = Arc::new(Cache::with_weighter(entries(cache_bytes), cache_bytes, Bytes));
+        let (jobs, queue) = mpsc::channel(64);
+        let kept = Arc::clone(&cache);
+        std::thread::Builder::new()
+            .name("encoder".to_owned())
+            .spawn(move || worker.run(queue, &kept))
+            .map_err(|e| ModelError::Thread(e.to_string()))?;
+        Ok(Self { jobs, cache })
+    }
+
+    /// Encodes the neighbours of each chunk, in order.
+    ///
+    /// # Errors
+    /// ONNX Runtime fails, or the thread has ended.
+    pub async fn encode(&self, chunks: Vec<ChunkNeighbours>) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
+        let keyed: Vec<(Key, ChunkNeighbours)> = chunks.into_iter().map(|chunk| (chunk.key(), chunk)).collect();
+        let known: Vec<_> = keyed.iter().map(|(key, _)| self.cache.get(key)).collect();
+        let missing =
+            keyed.into_iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(chunk, _)| chunk).collect::<Vec<_>>();
+        let mut made = if missing.is_empty() { Vec::new() } else { self.submit(missing).await? }.into_iter();
+        Ok(known.into_iter().filter_map(|known| known.or_else(|| made.next())).collect())
+    }
+
+    async fn submit(&self, chunks: Vec<(Key, ChunkNeighbours)>) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
+        let stopped = || OnnxError::Run { graph: "encoder".to_owned(), reason: "its thread has ended".to_owned() };
+        let (answer, result) = oneshot::channel();
+        self.jobs.send(Job { chunks, answer }).await.map_err(|_| stopped())?;
+        result.await.map_err(|_| stopped())?
+    }
+}
+
+/// About how many entries fit: the cache sizes its table by it.
+fn entries(bytes: u64) -> usize {
+    usize::try_from(bytes >> 20).unwrap_or(usize::MAX).clamp(1, 1 << 16)
+}
+
+impl ChunkNeighbours {
+    fn key(&self) -> Key {
+        let mut hash = Sha256::new();
+        hash.update((self.hidden.len() as u64).to_le_bytes());
+        hash.update(&self.hidden);
+        for neighbour in &self.neighbours {
+            for part in [&neighbour.neighbour, &neighbour.continuation] {
+                hash.update((part.len() as u64).to_le_bytes());
+                part.iter().for_each(|token| hash.update(token.to_le_bytes()));
+            }
+        }
+        hash.finalize().into()
+    }
+}
+
+struct Worker {
+    graph: Graph,
+    manifest: Arc<Manifest>,
+    kind: Kind,
+}
+
+impl Worker {
+    fn run(mut self, mut queue: mpsc::Receiver<Job>, cache: &Cache<Key, Arc<EncodedNeighbours>, Bytes>) {
+        while let Some(job) = queue.blocking_recv() {
+            if job.answer.is_closed() {
+                continue;
+            }
+            let result = self.encode(&job.chunks);
+            if let Ok(encoded) = &result {
+                for ((key, _), encoded) in job.chunks.iter().zip(encoded) {
+                    cache.insert(*key, Arc::clone(encoded));
+                }
+            }
+            // Whoever asked may have gone meanwhile.
+            let _ = job.answer.send(result);
+        }
+    }
+
+    /// One run for the chunks that have the same number of neighbours, so that nobody's are padded.
+    fn encode(&mut self, chunks: &[(Key, ChunkNeighbours)]) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
+        let mut results = vec![None; chunks.len()];
+        let mut counts: Vec<usize> = chunks.iter().map(|(_, chunk)| chunk.neighbours.len()).collect();
+        counts.sort_unstable();
+        counts.dedup();
+        for count in counts {
+            let places: Vec<usize> = (0..chunks.len()).filter(|&at| chunks[at].1.neighbours.len() == count).collect();
+            let group: Vec<&ChunkNeighbours> = places.iter().map(|&at| &chunks[at].1).collect();
+            for (at, encoded) in places.into_iter().zip(self.encode_group(&group, count)?) {
+                results[at] = Some(Arc::new(encoded));
+            }
+        }
+        Ok(results.into_iter().flatten().collect())
+    }
+
+    fn encode_group(&mut self, chunks: &[&ChunkNeighbours], count: usize) -> Result<Vec<EncodedNeighbours>, OnnxError> {
+        let (manifest, size) = (&self.manifest, self.kind.size());
+        let row = manifest.hidden_size * size;
+        let one = one(self.kind);
+        let mut tokens = Vec::with_capacity(chunks.len() * count * manifest.retrieved_length());
+        let (mut hidden, mut mask) = (Vec::new(), Vec::new());
+        for chunk in chunks {
+            for neighbour in &chunk.neighbours {
+                tokens.extend(manifest.padded(neighbour).into_iter().map(i64::from));
+            }
+            let rows = chunk.hidden.len() / row;
+            let padding = CHUNK_LENGTH - rows;
+            hidden.extend(std::iter::repeat_n(0u8, padding * row));
+            hidden.extend_from_slice(&chunk.hidden);
+            mask.extend(std::iter::repeat_n(0u8, padding * size));
+            (0..rows).for_each(|_| mask.extend_from_slice(one));
+        }
+        let inputs = [
+            ("neighbour_tokens", Array::i64(&[chunks.len(), count, manifest.retrieved_length()], &tokens)),
+            ("chunk_hidden", Array::bytes(self.kind, &[chunks.len(), CHUNK_LENGTH, manifest.hidden_size], &hidden)),
+            ("chunk_mask", Array::bytes(self.kind, &[chunks.len(), CHUNK_LENGTH], &mask)),
+        ];
+        let inputs: Vec<(&str, &Array)> = inputs.iter().map(|(name, array)| (*name, array)).collect();
+        let names = cross_names(manifest.cross_attention.layers);
+        let mut outputs: Vec<&str> = names.iter().map(String::as_str).collect();
+        outputs.push("cross_mask");
+        let mut arrays = self.graph.run(&inputs, &outputs)?;
+        let mask = arrays.pop().expect("the mask was asked for");
+        let of = |array: &Array, chunk: usize| {
+            let bytes = array.memory.bytes() / chunks.len();
+            array.memory.slice::<u8>()[chunk * bytes..(chunk + 1) * bytes].to_vec()
+        };
+        Ok((0..chunks.len())
+            .map(|chunk| EncodedNeighbours {
+                tokens: mask.shape[1],
+                parts: arrays.iter().map(|array| of(array, chunk)).collect(),
+                mask: of(&mask, chunk),
+            })
+            .collect())
+    }
+}
+
+/// Outputs of the encoder and inputs of the upper graph, in the order of [`EncodedNeighbours::parts`].
+pub(super) fn cross_names(layers: usize) -> Vec<String> {
+    (0..layers).flat_map(|layer| [format!("cross_key_{layer}"), format!("cross_value_{layer}")]).collect()
+}
+
+/// The number 1 as its bytes.
+fn one(kind: Kind) -> &'static [u8] {
+    const F32: [u8; 4] = 1f32.to_ne_bytes();
+    match kind {
+        Kind::F16 => &[0x00, 0x3c],
+        _ => &F32,
+    }
+}
+
+impl Manifest {
+    /// Neighbour and continuation at the fixed lengths that the encoder reads.
+    fn padded(&self, tokens: &NeighbourTokens) -> Vec<TokenId> {
+        let part = |tokens: &[TokenId], length: usize| {
+            let mut part: Vec<TokenId> = tokens.iter().copied().take(length).collect();
+            part.resize(length, self.pad_token);
+            part
+        };
+        let mut padded = part(&tokens.neighbour, self.neighbour_length);
+        padded.extend(part(&tokens.continuation, self.continuation_length));
+        padded
+    }
+}

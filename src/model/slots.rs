@@ -1,0 +1,98 @@
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::EncodedNeighbours;
+use crate::text::{CHUNK_LENGTH, Grid};
+
+/// A place in the table of key/value caches. It keeps its number while its row in the batch may change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(pub usize);
+
+/// The sequence in a slot.
+pub(super) struct Sequence {
+    pub row: usize,
+    pub grid: Grid,
+    /// Whether its chunks have neighbours at all; where not, no step waits for any.
+    pub retrieval: bool,
+    /// Tokens that went through the lower graph.
+    pub length: usize,
+    /// Tokens that went through the upper graph.
+    pub finished: usize,
+    /// Hidden states of the tokens from `hidden_from` on, at least of the last 64 and of those that are not finished.
+    hidden: Vec<u8>,
+    hidden_from: usize,
+    row_bytes: usize,
+    /// What is known of the chunks' neighbours, the newest last.
+    known: Vec<(usize, Option<Arc<EncodedNeighbours>>)>,
+    /// The chunk whose neighbours lie in the batch.
+    pub attending: Option<usize>,
+}
+
+impl Sequence {
+    pub fn new(row: usize, grid: Grid, retrieval: bool, row_bytes: usize) -> Self {
+        Self {
+            row,
+            grid,
+            retrieval,
+            length: 0,
+            finished: 0,
+            hidden: Vec::new(),
+            hidden_from: 0,
+            row_bytes,
+            known: Vec::new(),
+            attending: None,
+        }
+    }
+
+    /// A copy of it in another row.
+    pub fn copy(&self, row: usize) -> Self {
+        Self { row, hidden: self.hidden.clone(), known: self.known.clone(), attending: None, ..*self }
+    }
+
+    /// Appends hidden states that the lower graph gave.
+    pub fn extend(&mut self, hidden: &[u8]) {
+        self.hidden.extend_from_slice(hidden);
+        self.length += hidden.len() / self.row_bytes;
+    }
+
+    pub fn hidden(&self, tokens: Range<usize>) -> &[u8] {
+        &self.hidden[(tokens.start - self.hidden_from) * self.row_bytes..(tokens.end - self.hidden_from) * self.row_bytes]
+    }
+
+    /// Counts tokens as finished and forgets what no step reads any more, now and then.
+    pub fn finish(&mut self, tokens: usize) {
+        self.finished += tokens;
+        let keep_from = self.finished.min(self.length.saturating_sub(CHUNK_LENGTH));
+        if keep_from >= self.hidden_from + CHUNK_LENGTH {
+            self.hidden.drain(..(keep_from - self.hidden_from) * self.row_bytes);
+            self.hidden_from = keep_from;
+        }
+        let attended = self.grid.complete_chunks(self.finished).saturating_sub(1);
+        self.known.retain(|(chunk, _)| *chunk >= attended);
+    }
+
+    pub fn know(&mut self, chunk: usize, neighbours: Option<Arc<EncodedNeighbours>>) {
+        self.known.push((chunk, neighbours));
+    }
+
+    /// The next tokens that the upper graph can take at once, with the chunk that they attend; none where all are finished, or where the
+    /// neighbours of that chunk are not known yet.
+    pub fn ready(&self) -> Option<(Option<usize>, Range<usize>)> {
+        if self.finished == self.length {
+            return None;
+        }
+        if !self.retrieval {
+            return Some((None, self.finished..self.length.min(self.finished + CHUNK_LENGTH)));
+        }
+        let (chunk, span) = self.grid.span(self.finished..self.length);
+        match chunk {
+            Some(chunk) if !self.known.iter().any(|(known, _)| *known == chunk) => None,
+            _ => Some((chunk, span)),
+        }
+    }
+
+    pub fn neighbours(&self, chunk: Option<usize>) -> Option<&Arc<EncodedNeighbours>> {
+        let (_, neighbours) = self.known.iter().find(|(known, _)| Some(*known) == chunk)?;
+        neighbours.as_ref()
+    }
+}

@@ -1,0 +1,109 @@
+//! Sequences in one batch: each gets the logits that it would get alone.
+
+use super::{Driver, distance, model, neighbour, repeating, tokens, whole};
+use crate::model::{NeighbourTokens, Slot};
+use crate::text::{Grid, TokenId};
+
+struct Member {
+    tokens: Vec<TokenId>,
+    prompt: usize,
+    grid: Grid,
+    /// By number of chunk.
+    neighbours: Vec<Vec<NeighbourTokens>>,
+}
+
+/// Sequences of different lengths, on different grids, with 0 to 3 neighbours.
+fn company(count: usize) -> Vec<Member> {
+    (0..count)
+        .map(|number| {
+            let prompt = [7, 64, 130, 1, 90, 200, 65, 33][number % 8];
+            let tokens = tokens(prompt + 70 + 5 * number, number);
+            let grid = if number % 3 == 0 { Grid::prompt_start() } else { Grid::prompt_end(prompt) };
+            let grid = grid.refreshed(prompt, [64, 16, 64, 24][number % 4]);
+            let of_chunk = |chunk: usize| match number % 4 {
+                0 => vec![neighbour(chunk), repeating(&tokens, grid, chunk, 9)],
+                1 => vec![repeating(&tokens, grid, chunk, 3)],
+                2 => Vec::new(),
+                _ => vec![neighbour(chunk), neighbour(chunk + 1), repeating(&tokens, grid, chunk, 5)],
+            };
+            let neighbours = (0..grid.complete_chunks(tokens.len())).map(of_chunk).collect();
+            Member { tokens, prompt, grid, neighbours }
+        })
+        .collect()
+}
+
+/// A member that is being decoded.
+struct Running {
+    number: usize,
+    slot: Slot,
+    /// Its next token.
+    at: usize,
+}
+
+/// Decodes a company together: one joins every other step, and each leaves when it is done. For each the logits of its tokens after the
+/// prompt.
+fn together(driver: &mut Driver, company: &[Member]) -> Vec<Vec<Vec<f32>>> {
+    let mut logits: Vec<Vec<Vec<f32>>> = vec![Vec::new(); company.len()];
+    let mut running: Vec<Running> = Vec::new();
+    let mut waiting = 0..company.len();
+    for round in 0.. {
+        if round % 2 == 0
+            && running.len() < driver.model.slots()
+            && let Some(number) = waiting.next()
+        {
+            let member = &company[number];
+            let slot = driver.open(member.grid);
+            driver.extend(slot, &member.tokens[..member.prompt], &member.neighbours);
+            running.push(Running { number, slot, at: member.prompt });
+        }
+        if running.is_empty() {
+            break;
+        }
+        let batch: Vec<(Slot, TokenId)> = running.iter().map(|one| (one.slot, company[one.number].tokens[one.at])).collect();
+        let complete: Vec<usize> = running.iter().map(|one| company[one.number].grid.complete_chunks(one.at)).collect();
+        let neighbours: Vec<&[Vec<NeighbourTokens>]> =
+            running.iter().map(|one| company[one.number].neighbours.as_slice()).collect();
+        for (one, row) in running.iter_mut().zip(driver.step(&batch, &complete, &neighbours)) {
+            logits[one.number].push(row);
+            one.at += 1;
+        }
+        running.retain(|one| {
+            let goes_on = one.at < company[one.number].tokens.len();
+            if !goes_on {
+                driver.model.close(one.slot).unwrap();
+            }
+            goes_on
+        });
+    }
+    logits
+}
+
+#[test]
+fn a_batch_gives_each_sequence_the_logits_of_a_full_recompute() {
+    let mut driver = model("fp32");
+    let vocabulary = driver.vocabulary();
+    let company = company(10);
+    let found = together(&mut driver, &company);
+    for (number, (member, found)) in company.iter().zip(found).enumerate() {
+        let expected = whole(&mut driver, &member.tokens, member.grid, &member.neighbours);
+        assert_eq!(found.len(), member.tokens.len() - member.prompt);
+        for (at, (row, expected)) in found.iter().zip(expected.chunks_exact(vocabulary).skip(member.prompt)).enumerate() {
+            let distance = distance(row, expected);
+            assert!(distance < 1e-4, "sequence {number}, token {at} after the prompt: {distance}");
+        }
+    }
+}
+
+#[test]
+fn company_changes_no_bit() {
+    for precision in ["fp32", "int8"] {
+        let mut driver = model(precision);
+        let company = company(10);
+        let found = together(&mut driver, &company);
+        for (number, found) in found.into_iter().enumerate() {
+            let alone = together(&mut driver, &company[number..=number]).remove(0);
+            let other = alone.iter().zip(&found).filter(|(a, b)| a != b).count();
+            assert_eq!(other, 0, "{precision}, sequence {number}: tokens of {} with other logits", found.len());
+        }
+    }
+}
