@@ -19,10 +19,12 @@ it: the few protobuf messages of ONNX that are needed are written by hand below.
 import argparse
 import hashlib
 import json
+import math
 import os
 import struct
 import sys
 from array import array
+from operator import add, mul
 from pathlib import Path
 
 
@@ -155,89 +157,127 @@ def transpose(raw, columns):
     return out.tobytes()
 
 
+def bias_without(shift, raw, bias):
+    """The bias of a Linear of weights `raw` whose input carries `shift` on top: bias - weights x shift."""
+    flat, columns = array("f", raw), len(shift)
+    rows = (flat[start : start + columns] for start in range(0, len(flat), columns))
+    # Products of two float32 are exact as doubles and fsum rounds once: the same on every machine.
+    return array("f", [value - math.fsum(map(mul, row, shift)) for value, row in zip(bias, rows)])
+
+
 # --- the graph ---------------------------------------------------------------
 
 
 def build_graph(config, weights):
+    """The BERT, put together for the kernels of ONNX Runtime's CPU provider.
+
+    Tokens are rows of one matrix wherever they do not look at each other, so that a Gemm
+    adds what skips a half of a layer. An Add in its place could be fused with the
+    LayerNormalization that follows, into SkipLayerNormalization, whose kernel takes eight
+    times as long as LayerNormalization's (1.31.1).
+
+    The last bias of each half is in the shift of the LayerNormalization before that half.
+    What else reads the norm's output has its own bias lessened by what the shift brings.
+    """
     hidden = config["hidden_size"]
     inner = config["intermediate_size"]
-    vocabulary = config["vocab_size"]
-    positions = config["max_position_embeddings"]
+    layers = config["num_hidden_layers"]
     epsilon = float(config["layer_norm_eps"])
     g = Graph()
 
-    def plain(name, *shape):
-        return g.tensor(name, FLOAT, shape, weights.get(name, *shape))
+    def floats(name, *shape):
+        return array("f", weights.get(name, *shape))
 
-    def linear(name, source, columns, rows):
-        raw = transpose(weights.get(source, rows, columns), columns)
-        return g.tensor(name, FLOAT, (columns, rows), raw)
+    def constant(name, values, *shape):
+        return g.tensor(name, FLOAT, shape, values.tobytes())
 
-    def close(branch, width, skip, source, out):
-        """LayerNorm(skip + Linear(branch)), the end of both halves of a layer."""
-        w = linear(f"{source}.weight", f"{source}.dense.weight", width, hidden)
-        g.node("MatMul", [branch, w], f"{source}.product")
-        norm = [plain(f"{source}.LayerNorm.{part}", hidden) for part in ("weight", "bias")]
-        inputs = [f"{source}.product", skip, *norm, plain(f"{source}.dense.bias", hidden)]
-        return g.fused("SkipLayerNormalization", inputs, out, epsilon=epsilon)
+    def integers(name, values, *shape):
+        return g.tensor(name, INT64, shape, struct.pack(f"<{len(values)}q", *values))
+
+    def linear(x, name, raw, columns, plus, out):
+        """x times the Linear whose weights are `raw`, plus a vector or a matrix."""
+        w = g.tensor(f"{name}.weight", FLOAT, (columns, len(raw) // 4 // columns), transpose(raw, columns))
+        return g.node("Gemm", [x, w, plus], out)
+
+    def norm(x, source, carried, out):
+        """The LayerNorm `source`; its output carries the vector `carried` on top."""
+        shift = floats(f"{source}.bias", hidden)
+        if carried:
+            shift = array("f", map(add, shift, carried))
+        scale = constant(f"{source}.weight", floats(f"{source}.weight", hidden), hidden)
+        return g.node("LayerNormalization", [x, scale, constant(f"{source}.bias", shift, hidden)], out, axis=-1, epsilon=epsilon)
+
+    names = [f"encoder.layer.{i}" for i in range(layers)]
+    attention_bias = [floats(f"{layer}.attention.output.dense.bias", hidden) for layer in names]
+    output_bias = [floats(f"{layer}.output.dense.bias", hidden) for layer in names]
 
     # Every token is of type 0, so that row is added to the position table once, here.
-    table = array("f", weights.get("embeddings.position_embeddings.weight", positions, hidden))
-    types = array("f", weights.get("embeddings.token_type_embeddings.weight", config["type_vocab_size"], hidden))
+    positions = config["max_position_embeddings"]
+    table = floats("embeddings.position_embeddings.weight", positions, hidden)
+    types = floats("embeddings.token_type_embeddings.weight", config["type_vocab_size"], hidden)
     for column in range(hidden):
         kind = types[column]
         table[column::hidden] = array("f", [x + kind for x in table[column::hidden]])
-    g.tensor("position", FLOAT, (positions, hidden), table.tobytes())
+    constant("positions", table, positions, hidden)
+    vocabulary = config["vocab_size"]
+    constant("words", floats("embeddings.word_embeddings.weight", vocabulary, hidden), vocabulary, hidden)
 
-    g.node("Cast", ["input_ids"], "ids", to=INT32)
+    integers("index_0", [0])
+    integers("zero", [0], 1)
+    integers("one", [1], 1)
+    integers("width", [hidden], 1)
+    integers("as_rows", [-1, hidden], 2)
+    g.node("Shape", ["input_ids"], "texts_and_tokens")
+    g.node("Concat", ["texts_and_tokens", "width"], "as_texts", axis=0)
+    g.node("Shape", ["input_ids"], "tokens", start=1, end=2)
     g.node("Cast", ["attention_mask"], "mask", to=INT32)
-    g.fused(
-        "EmbedLayerNormalization",
-        [
-            "ids",
-            "",
-            plain("embeddings.word_embeddings.weight", vocabulary, hidden),
-            "position",
-            "",
-            plain("embeddings.LayerNorm.weight", hidden),
-            plain("embeddings.LayerNorm.bias", hidden),
-        ],
-        ["embedded", "unused"],
-        epsilon=epsilon,
-    )
 
-    x = "embedded"
-    for i in range(config["num_hidden_layers"]):
-        layer = f"encoder.layer.{i}"
-        qkv = [f"{layer}.attention.self.{part}" for part in ("query", "key", "value")]
-        weight = b"".join(weights.get(f"{p}.weight", hidden, hidden) for p in qkv)
-        bias = b"".join(weights.get(f"{p}.bias", hidden) for p in qkv)
-        g.tensor(f"{layer}.qkv.weight", FLOAT, (hidden, 3 * hidden), transpose(weight, hidden))
-        g.tensor(f"{layer}.qkv.bias", FLOAT, (3 * hidden,), bias)
+    g.node("Gather", ["words", "input_ids"], "word")
+    g.node("Slice", ["positions", "zero", "tokens", "zero"], "position")
+    g.node("Add", ["word", "position"], "embedded")
+    g.node("Reshape", ["embedded", "as_rows"], "embedded_rows")
+    x = norm("embedded_rows", "embeddings.LayerNorm", attention_bias[0], "normed")
+
+    for i, layer in enumerate(names):
+        parts = [f"{layer}.attention.self.{part}" for part in ("query", "key", "value")]
+        raw = b"".join(weights.get(f"{part}.weight", hidden, hidden) for part in parts)
+        bias = array("f", b"".join(weights.get(f"{part}.bias", hidden) for part in parts))
+        bias = bias_without(attention_bias[i], raw, bias)
+        w = g.tensor(f"{layer}.qkv.weight", FLOAT, (hidden, 3 * hidden), transpose(raw, hidden))
+        g.node("Reshape", [x, "as_texts"], f"{layer}.texts")
         g.fused(
             "Attention",
-            [x, f"{layer}.qkv.weight", f"{layer}.qkv.bias", "mask"],
+            [f"{layer}.texts", w, constant(f"{layer}.qkv.bias", bias, 3 * hidden), "mask"],
             f"{layer}.attended",
             num_heads=config["num_attention_heads"],
         )
+        g.node("Reshape", [f"{layer}.attended", "as_rows"], f"{layer}.attended_rows")
+        part = f"{layer}.attention.output"
+        raw = weights.get(f"{part}.dense.weight", hidden, hidden)
+        linear(f"{layer}.attended_rows", part, raw, hidden, x, f"{part}.sum")
+        x = norm(f"{part}.sum", f"{part}.LayerNorm", output_bias[i], f"{layer}.middle")
 
-        x = close(f"{layer}.attended", hidden, x, f"{layer}.attention.output", f"{layer}.middle")
-        up = f"{layer}.intermediate"
-        w = linear(f"{up}.weight", f"{up}.dense.weight", hidden, inner)
-        g.node("MatMul", [x, w], f"{up}.product")
-        g.fused("BiasGelu", [f"{up}.product", plain(f"{up}.dense.bias", inner)], f"{up}.gelu")
-        x = close(f"{up}.gelu", inner, x, f"{layer}.output", f"{layer}.out")
+        part = f"{layer}.intermediate"
+        raw = weights.get(f"{part}.dense.weight", inner, hidden)
+        bias = bias_without(output_bias[i], raw, floats(f"{part}.dense.bias", inner))
+        linear(x, part, raw, hidden, constant(f"{part}.bias", bias, inner), f"{part}.sum")
+        g.fused("Gelu", [f"{part}.sum"], f"{part}.gelu")
+        part = f"{layer}.output"
+        raw = weights.get(f"{part}.dense.weight", hidden, inner)
+        linear(f"{layer}.intermediate.gelu", part, raw, inner, x, f"{part}.sum")
+        following = attention_bias[i + 1] if i + 1 < layers else None
+        x = norm(f"{part}.sum", f"{part}.LayerNorm", following, f"{layer}.out")
 
-    # The mean and the sum differ by a factor that normalising takes away.
-    g.tensor("one", INT64, (1,), struct.pack("<q", 1))
-    g.tensor("tiny", FLOAT, (1,), struct.pack("<f", 1e-12))
+    # The mean and the sum differ by a factor that normalising takes away. The mask stands
+    # there twice: a product of one row has a kernel of its own, whose rounding depends on
+    # the padding, and a text would not have the same vector alone and in a batch.
+    g.node("Reshape", [x, "as_texts"], "out")
     g.node("Cast", ["attention_mask"], "weight", to=FLOAT)
     g.node("Unsqueeze", ["weight", "one"], "weight_row")
-    g.node("MatMul", ["weight_row", x], "sum_row")
-    g.node("Squeeze", ["sum_row", "one"], "sum")
-    g.node("ReduceL2", ["sum"], "norm", axes=[1], keepdims=1)
-    g.node("Max", ["norm", "tiny"], "norm_safe")
-    g.node("Div", ["sum", "norm_safe"], "embedding")
+    g.node("Concat", ["weight_row", "weight_row"], "weight_rows", axis=1)
+    g.node("MatMul", ["weight_rows", "out"], "sum_rows")
+    g.node("Gather", ["sum_rows", "index_0"], "sum", axis=1)
+    g.node("LpNormalization", ["sum"], "embedding", axis=1, p=2)
     return g.model(
         [value_info(n, INT64, ("batch", "sequence")) for n in ("input_ids", "attention_mask")],
         [value_info("embedding", FLOAT, ("batch", hidden))],

