@@ -41,7 +41,6 @@ pub struct ModelOptions {
 pub struct Model {
     manifest: Arc<Manifest>,
     kind: Kind,
-    device: Device,
     work: Workspace,
     lower: Stage,
     upper: Stage,
@@ -110,7 +109,7 @@ impl Model {
             logits: work.add_buffer(most * manifest.vocabulary * Kind::F32.size()),
         };
         let sequences = (0..slots).map(|_| None).collect();
-        Ok(Self { manifest, kind, device, work, lower, upper, cross, buffers, sequences, rows: Vec::new() })
+        Ok(Self { manifest, kind, work, lower, upper, cross, buffers, sequences, rows: Vec::new() })
     }
 
     pub fn manifest(&self) -> &Arc<Manifest> {
@@ -129,21 +128,6 @@ impl Model {
         self.cross.write(&mut self.work, self.rows.len(), None);
         self.rows.push(free);
         Some(free)
-    }
-
-    /// Begins a sequence that goes on from the finished tokens of another; none where every slot is taken.
-    ///
-    /// # Errors
-    /// The device fails.
-    pub fn fork(&mut self, slot: Slot) -> Result<Option<Slot>, OnnxError> {
-        let from = self.sequence(slot);
-        let (grid, retrieval) = (from.grid, from.retrieval);
-        let Some(new) = self.open(grid, retrieval) else { return Ok(None) };
-        let to_row = self.sequence(new).row;
-        let copy = self.sequence(slot).copy(to_row);
-        self.copy_caches(slot, to_row)?;
-        self.sequences[new.0] = Some(copy);
-        Ok(Some(new))
     }
 
     /// Ends a sequence; the last row of the batch moves into its place.
@@ -403,11 +387,6 @@ impl Model {
 
     fn sequence_mut(&mut self, slot: Slot) -> &mut Sequence {
         self.sequences[slot.0].as_mut().expect("an open slot")
-    }
-
-    /// Where the graphs run.
-    pub fn device(&self) -> Device {
-        self.device
     }
 }
 

@@ -44,11 +44,6 @@ impl Sequence {
         }
     }
 
-    /// A copy of it in another row.
-    pub fn copy(&self, row: usize) -> Self {
-        Self { row, hidden: self.hidden.clone(), known: self.known.clone(), attending: None, ..*self }
-    }
-
     /// Appends hidden states that the lower graph gave.
     pub fn extend(&mut self, hidden: &[u8]) {
         self.hidden.extend_from_slice(hidden);

@@ -4,7 +4,7 @@ mod company;
 mod folder;
 mod parity;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures::executor::block_on;
 
@@ -27,13 +27,13 @@ struct Driver {
 }
 
 fn load(folder: &ModelFolder) -> Driver {
-    load_with(folder, 8, 0)
+    load_on(folder, &root().join(default_library()), Device::Cpu)
 }
 
-fn load_with(folder: &ModelFolder, slots: usize, threads: usize) -> Driver {
-    let runtime = Runtime::load(Some(&root().join(default_library()))).expect("`make setup` has run");
-    let model = Model::load(&runtime, folder, ModelOptions { slots, threads, device: Device::Cpu }).unwrap();
-    let encoder = Encoder::load(&runtime, folder, threads, Device::Cpu, 0).unwrap();
+fn load_on(folder: &ModelFolder, library: &Path, device: Device) -> Driver {
+    let runtime = Runtime::load(Some(library)).expect("`make setup` has run");
+    let model = Model::load(&runtime, folder, ModelOptions { slots: 8, threads: 0, device }).unwrap();
+    let encoder = Encoder::load(&runtime, folder, 0, device, 0).unwrap();
     Driver { model, encoder }
 }
 

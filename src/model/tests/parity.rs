@@ -8,10 +8,10 @@ use safetensors::tensor::TensorView;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
-use super::{Driver, load, model, root};
+use super::{Driver, load, load_on, model, root};
 use crate::files::hex;
 use crate::model::{Checked, ModelFolder, NeighbourTokens};
-use crate::onnx::Device;
+use crate::onnx::{Device, default_library};
 use crate::text::{Grid, TokenId};
 
 /// Largest difference of a logit where products are computed in floating point.
@@ -234,4 +234,33 @@ fn parity_with_retro_pytorch() {
         }
         println!("{}: {} cases, largest difference {greatest:e}", path.display(), cases.len());
     }
+}
+
+/// The device that `RETRO_TEST_DEVICE` names, by default the CPU, against float32 on the CPU. `make cuda-check` runs it on a GPU, with
+/// ONNX Runtime's build for it and a model folder that has a variant in float16.
+#[test]
+fn parity_cuda() {
+    let setting = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    let device = match setting("RETRO_TEST_DEVICE", "cpu").as_str() {
+        "cpu" => Device::Cpu,
+        cuda => Device::Cuda(cuda.strip_prefix("cuda").unwrap().strip_prefix(':').map_or(0, |index| index.parse().unwrap())),
+    };
+    let library = root().join(setting("RETRO_ONNXRUNTIME", default_library().to_str().unwrap()));
+    let path = root().join(setting("RETRO_MODEL", "models/retro-nano"));
+    let open = |precision, device| ModelFolder::open(&path, precision, device, Checked::Chosen).unwrap();
+    let mut reference = load_on(&open("fp32", Device::Cpu), &library, Device::Cpu);
+    let chosen = open("auto", device);
+    let mut model = load_on(&chosen, &library, device);
+    let raw = cases();
+    let file = SafeTensors::deserialize(&raw).unwrap();
+    let (mut sum, mut tokens) = (0.0, 0);
+    for case in Case::all(&file).iter().take(5) {
+        for (expected, found) in case.decode(&mut reference).iter().zip(&case.decode(&mut model)) {
+            sum += divergence(expected, found);
+            tokens += 1;
+        }
+    }
+    let mean = sum / f64::from(tokens);
+    println!("{} on {device}: divergence from fp32 on the CPU {mean:.2e} nats, of {tokens} tokens", chosen.variant().0);
+    assert!(mean <= DIVERGENCE, "{mean} nats");
 }
