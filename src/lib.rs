@@ -2,6 +2,7 @@
 //!
 //! The modules are floors of a house, lowest first; an import only ever points down (docs/architecture.md).
 
+mod batch_cache;
 pub mod files;
 pub mod invalid;
 pub mod names;

@@ -51,7 +51,7 @@ enum Source {
 }
 
 /// One way to run, with what was measured of it.
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Case {
     batch: usize,
     prompt_tokens: usize,
@@ -126,7 +126,7 @@ impl BenchArgs {
                 for &interval in if neighbours == 0 { &self.intervals[..1] } else { &self.intervals[..] } {
                     for &batch in &self.batches {
                         let source = (neighbours > 0).then_some(self.source);
-                        cases.push(Case::new(batch, prompt_tokens, neighbours, interval, source));
+                        cases.push(Case { batch, prompt_tokens, neighbours, interval, source, ..Case::default() });
                     }
                 }
             }
@@ -136,25 +136,6 @@ impl BenchArgs {
 }
 
 impl Case {
-    fn new(batch: usize, prompt_tokens: usize, neighbours: usize, interval: usize, source: Option<Source>) -> Self {
-        Self {
-            batch,
-            prompt_tokens,
-            neighbours,
-            interval,
-            source,
-            new_tokens: Vec::new(),
-            seconds: Vec::new(),
-            tokens_per_second: Vec::new(),
-            first_token_ms: Vec::new(),
-            retrieval_ms: Vec::new(),
-            prefill_ms: Vec::new(),
-            decode_ms: Vec::new(),
-            fairness: Vec::new(),
-            resident_bytes: Vec::new(),
-        }
-    }
-
     fn take(&mut self, seconds: f64, done: &[(f64, Completion)]) {
         let tokens: usize = done.iter().map(|(_, one)| one.done.usage.completion_tokens).sum();
         let mean = |of: fn(&Completion) -> f64| done.iter().map(|(_, one)| of(one)).sum::<f64>() / done.len() as f64;

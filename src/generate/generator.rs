@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::GenerateError;
 use super::completion::CompletionRun;
 use super::events::{EventStream, NeighbourView};
-use super::lookup::{Aside, Source};
+use super::lookup::{Aside, Source, Worker};
 use super::request::{Limits, NeighbourSource, ValidCompletion};
 use super::retriever::Retriever;
 use super::scheduler::{Job, Message, Scheduler, Work};
@@ -52,13 +52,8 @@ impl Generator {
         let slots = model.slots();
         let (messages, inbox) = channel();
         let (end, ended) = watch::channel(false);
-        let aside = Aside {
-            tokenizer: Arc::clone(&tokenizer),
-            retriever,
-            encoder,
-            runtime: Handle::current(),
-            answers: messages.clone(),
-        };
+        let worker = Worker { tokenizer: Arc::clone(&tokenizer), retriever, encoder };
+        let aside = Aside { worker, runtime: Handle::current(), answers: messages.clone() };
         std::thread::Builder::new()
             .name("generate".to_owned())
             .spawn(move || {

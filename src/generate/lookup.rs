@@ -10,6 +10,7 @@ use super::request::SearchOptions;
 use super::retriever::Retriever;
 use super::scheduler::{Message, Ticket};
 use crate::model::{ChunkNeighbours, EncodedNeighbours, Encoder, NeighbourTokens};
+use crate::neighbours::Neighbour;
 use crate::text::{TokenId, Tokenizer};
 
 /// A chunk whose neighbours a sequence waits for.
@@ -60,9 +61,7 @@ pub(super) trait Lookup {
 
 /// The embedder, the database and the encoder, each on threads of its own.
 pub(super) struct Aside {
-    pub tokenizer: Arc<Tokenizer>,
-    pub retriever: Retriever,
-    pub encoder: Encoder,
+    pub worker: Worker,
     pub runtime: Handle,
     pub answers: Sender<Message>,
 }
@@ -70,12 +69,7 @@ pub(super) struct Aside {
 impl Lookup for Aside {
     fn begin(&self, requests: Vec<Request>) {
         for group in grouped(requests) {
-            let worker = Worker {
-                tokenizer: Arc::clone(&self.tokenizer),
-                retriever: self.retriever.clone(),
-                encoder: self.encoder.clone(),
-            };
-            let answers = self.answers.clone();
+            let (worker, answers) = (self.worker.clone(), self.answers.clone());
             self.runtime.spawn(async move {
                 for answer in worker.answer(group).await {
                     // The scheduler may have ended meanwhile.
@@ -98,10 +92,12 @@ fn grouped(requests: Vec<Request>) -> Vec<Vec<Request>> {
     groups
 }
 
-struct Worker {
-    tokenizer: Arc<Tokenizer>,
-    retriever: Retriever,
-    encoder: Encoder,
+/// Looks up one group of requests.
+#[derive(Clone)]
+pub(super) struct Worker {
+    pub tokenizer: Arc<Tokenizer>,
+    pub retriever: Retriever,
+    pub encoder: Encoder,
 }
 
 /// The neighbours of each chunk as tokens and as shown.
@@ -119,15 +115,15 @@ impl Worker {
         answers
     }
 
-    async fn look_up(&self, requests: Vec<Request>) -> Result<Vec<Answer>, GenerateError> {
+    async fn look_up(&self, mut requests: Vec<Request>) -> Result<Vec<Answer>, GenerateError> {
         let texts: Vec<String> =
             requests.iter().flat_map(|request| &request.queries).map(|query| self.tokenizer.decode(&query.tokens)).collect();
         let (version, neighbours) = self.neighbours(&requests, &texts).await?;
         let mut chunks = Vec::new();
-        let queries = requests.iter().flat_map(|request| &request.queries);
+        let queries = requests.iter_mut().flat_map(|request| &mut request.queries);
         for (query, (tokens, _)) in queries.zip(&neighbours) {
             if !tokens.is_empty() {
-                chunks.push(ChunkNeighbours { hidden: query.hidden.clone(), neighbours: tokens.clone() });
+                chunks.push(ChunkNeighbours { hidden: std::mem::take(&mut query.hidden), neighbours: tokens.clone() });
             }
         }
         let mut encoded = self.encoder.encode(chunks).await?.into_iter();
@@ -150,7 +146,7 @@ impl Worker {
         Ok(match &requests[0].source {
             Source::Search(options) => {
                 let retrieved = self.retriever.retrieve(texts.to_vec(), options).await?;
-                let both = |found: &Vec<crate::neighbours::Neighbour>| {
+                let both = |found: &Vec<Neighbour>| {
                     (found.iter().map(NeighbourTokens::from).collect(), found.iter().map(NeighbourView::from).collect())
                 };
                 (retrieved.version, retrieved.neighbours.iter().map(both).collect())

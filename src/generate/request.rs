@@ -4,12 +4,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::invalid::Invalid;
-use crate::model::Manifest;
+use crate::model::{MAX_NEIGHBOURS, Manifest};
 use crate::names::CollectionName;
 use crate::text::{CHUNK_LENGTH, TokenId, Tokenizer};
 
-/// Most neighbours a chunk may have.
-const MAX_NEIGHBOURS: usize = 16;
 /// Most alternatives that `logprobs` may ask for.
 pub const MAX_LOGPROBS: usize = 20;
 /// Fewest tokens from one look-up to the next.

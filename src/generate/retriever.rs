@@ -1,10 +1,8 @@
 use std::sync::Arc;
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
-
 use super::events::{ChunkRetrieval, NeighbourView};
 use super::request::{Alignment, SearchOptions};
+use crate::batch_cache::BatchCache;
 use crate::embedder::{Embedder, EmbedderError};
 use crate::neighbours::{Database, DatabaseError, Neighbour};
 use crate::text::{Grid, Tokenizer};
@@ -16,16 +14,7 @@ pub struct Retriever {
     embedder: Embedder,
     database: Database,
     /// Vectors of texts that were asked for before. The embedder of a process is always the same.
-    vectors: Arc<Cache<String, Arc<[f32]>, Bytes>>,
-}
-
-#[derive(Clone)]
-struct Bytes;
-
-impl Weighter<String, Arc<[f32]>> for Bytes {
-    fn weight(&self, text: &String, vector: &Arc<[f32]>) -> u64 {
-        (text.len() + size_of_val(&**vector)) as u64
-    }
+    vectors: Arc<BatchCache<String, Arc<[f32]>>>,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -55,8 +44,8 @@ impl Retriever {
     /// `cache_bytes` bounds the memory for the vectors of texts that may be asked for again.
     pub fn new(tokenizer: Arc<Tokenizer>, embedder: Embedder, database: Database, cache_bytes: u64) -> Self {
         let entry = (embedder.dimension() * size_of::<f32>()) as u64;
-        let entries = usize::try_from(cache_bytes / entry).unwrap_or(usize::MAX).clamp(1, 1 << 16);
-        let vectors = Arc::new(Cache::with_weighter(entries, cache_bytes, Bytes));
+        let weigh = |text: &String, vector: &Arc<[f32]>| (text.len() + size_of_val(&**vector)) as u64;
+        let vectors = Arc::new(BatchCache::new(cache_bytes, entry, weigh));
         Self { tokenizer, embedder, database, vectors }
     }
 
@@ -75,15 +64,11 @@ impl Retriever {
     }
 
     async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedderError> {
-        let known: Vec<Option<Arc<[f32]>>> = texts.iter().map(|text| self.vectors.get(text)).collect();
-        let missing: Vec<String> =
-            texts.into_iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(text, _)| text).collect();
-        let made = self.embedder.embed(missing.clone()).await?;
-        for (text, vector) in missing.into_iter().zip(&made) {
-            self.vectors.insert(text, Arc::from(vector.as_slice()));
-        }
-        let mut made = made.into_iter();
-        Ok(known.into_iter().filter_map(|known| known.map(|vector| vector.to_vec()).or_else(|| made.next())).collect())
+        let wanted = texts.into_iter().map(|text| (text.clone(), text)).collect();
+        let make =
+            async |missing| Ok::<_, EmbedderError>(self.embedder.embed(missing).await?.into_iter().map(Arc::from).collect());
+        let vectors = self.vectors.get_or_make(wanted, make).await?;
+        Ok(vectors.iter().map(|vector| vector.to_vec()).collect())
     }
 
     /// What the model would see for `text` as a prompt: the neighbours of each complete chunk of its grid.

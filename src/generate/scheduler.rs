@@ -193,25 +193,30 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
 
     /// One slice or span of the first prompt that has one to run; and who only has its last token to finish, finishes.
     fn prefill(&mut self) {
-        let decoded = |running: &Running| matches!(running.state, State::Finishing) && running.work.logits() == Logits::Last;
         let mut ran_prompt = false;
-        let tickets: Vec<Ticket> = self.running.iter().map(|running| running.ticket).collect();
-        for ticket in tickets {
-            let Some(at) = self.running.iter().position(|running| running.ticket == ticket) else { continue };
+        let mut at = 0;
+        while at < self.running.len() {
             let running = &self.running[at];
-            let single = decoded(running) && matches!(&running.work, Work::Complete(run) if run.has_begun());
-            if !single && ran_prompt {
-                continue;
-            }
+            let ticket = running.ticket;
+            let single =
+                matches!(running.state, State::Finishing) && matches!(&running.work, Work::Complete(run) if run.has_begun());
             let result = match running.state {
-                State::Extending(from) => self.extend(at, from),
-                State::Finishing => self.finish(at),
-                State::Parked(_) | State::Decoding => continue,
+                _ if !single && ran_prompt => Ok(()),
+                State::Parked(_) | State::Decoding => Ok(()),
+                State::Extending(from) => {
+                    ran_prompt = true;
+                    self.extend(at, from)
+                }
+                State::Finishing => {
+                    ran_prompt |= !single;
+                    self.finish(at)
+                }
             };
-            ran_prompt |= !single;
             if let Err(error) = result {
                 self.end(at, Some(error.into()));
             }
+            // One that ended left its place to the next.
+            at += usize::from(self.running.get(at).is_some_and(|running| running.ticket == ticket));
         }
     }
 
@@ -230,7 +235,7 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
     /// Waits for the neighbours of `chunks`, where it has any to wait for.
     fn park(&mut self, at: usize, chunks: Range<usize>) {
         let running = &mut self.running[at];
-        let Some(source) = running.source.clone().filter(|_| !chunks.is_empty()) else {
+        let Some(source) = running.source.as_ref().filter(|_| !chunks.is_empty()).cloned() else {
             running.state = State::Finishing;
             return;
         };

@@ -56,16 +56,27 @@ struct Stage {
     /// On one thread and on all.
     graphs: [GraphId; 2],
     caches: Caches,
+    /// Tokens in each row's cache after the run, minus one, and the most of any row.
+    lengths: BufferId,
+    total: BufferId,
+    /// By the number of rows, and for the upper graph T.
     steps: HashMap<(usize, usize), Binding>,
 }
 
-/// Inputs and outputs besides the caches.
+impl Stage {
+    /// Sets the tokens in each row's cache after the run.
+    fn set_lengths(&self, work: &mut Workspace, after: &[usize]) {
+        let short = |length: usize| i32::try_from(length).expect("a context is far below 2^31 tokens");
+        for (to, &length) in work.write::<i32>(self.lengths).iter_mut().zip(after) {
+            *to = short(length) - 1;
+        }
+        work.write::<i32>(self.total)[0] = short(after.iter().max().copied().unwrap_or(1));
+    }
+}
+
+/// Inputs and outputs besides the caches and their lengths.
 struct Buffers {
     tokens: BufferId,
-    lower_lengths: BufferId,
-    upper_lengths: BufferId,
-    lower_total: BufferId,
-    upper_total: BufferId,
     /// Out of the lower graph, and into the upper graph.
     hidden: BufferId,
     hidden_in: BufferId,
@@ -90,7 +101,8 @@ impl Model {
             let first = graph(1)?;
             let graphs = [first, if threads == 1 || device != Device::Cpu { first } else { graph(threads)? }];
             let caches = Caches::new(&mut work, first, &manifest, layers, slots, kind, device != Device::Cpu)?;
-            Ok(Stage { graphs, caches, steps: HashMap::new() })
+            let (lengths, total) = (work.add_buffer(slots * Kind::I32.size()), work.add_buffer(Kind::I32.size()));
+            Ok(Stage { graphs, caches, lengths, total, steps: HashMap::new() })
         };
         let lower = stage("lower.onnx", manifest.self_attention.lower_layers)?;
         let upper = stage("upper.onnx", manifest.self_attention.upper_layers)?;
@@ -98,10 +110,6 @@ impl Model {
         let most = slots.max(CHUNK_LENGTH);
         let buffers = Buffers {
             tokens: work.add_buffer(most * Kind::I64.size()),
-            lower_lengths: work.add_buffer(slots * Kind::I32.size()),
-            upper_lengths: work.add_buffer(slots * Kind::I32.size()),
-            lower_total: work.add_buffer(Kind::I32.size()),
-            upper_total: work.add_buffer(Kind::I32.size()),
             hidden: work.add_buffer(most * manifest.hidden_size * kind.size()),
             hidden_in: work.add_buffer(most * manifest.hidden_size * kind.size()),
             cross_position: work.add_buffer(most * Kind::I64.size()),
@@ -168,7 +176,7 @@ impl Model {
         for (to, &token) in self.work.write::<i64>(self.buffers.tokens).iter_mut().zip(tokens) {
             *to = i64::from(token);
         }
-        self.set_lengths(self.buffers.lower_lengths, self.buffers.lower_total, &[length + tokens.len()]);
+        self.lower.set_lengths(&mut self.work, &[length + tokens.len()]);
         let mut binding = self.bind_lower(row, 1, tokens.len())?;
         self.work.run(&mut binding)?;
         self.take_hidden(slot, 0, tokens.len());
@@ -209,15 +217,15 @@ impl Model {
             *to = place(sequence, position);
         }
         work.write::<i64>(buffers.logits_from)[0] = from as i64;
-        self.set_lengths(self.buffers.upper_lengths, self.buffers.upper_total, &[span.end]);
+        self.upper.set_lengths(&mut self.work, &[span.end]);
         let mut binding = self.bind_upper(row, 1, span.len(), from)?;
         self.work.run(&mut binding)?;
         self.sequence_mut(slot).finish(span.len());
         Ok(Some(span))
     }
 
-    /// Appends one token to each of several sequences. Returns whether each was finished; its logits are then row `i` of
-    /// [`logits_of`](Model::logits_of). One that was not has completed a chunk and waits for its neighbours.
+    /// Appends one token to each of several sequences. Returns whether each was finished; [`logits_of`](Model::logits_of) then gives its
+    /// logits. One that was not has completed a chunk and waits for its neighbours.
     ///
     /// # Errors
     /// ONNX Runtime fails.
@@ -231,14 +239,12 @@ impl Model {
         for (to, token) in self.work.write::<i64>(self.buffers.tokens).iter_mut().zip(&active) {
             *to = i64::from(token.unwrap_or(self.manifest.pad_token));
         }
-        self.set_lengths(self.buffers.lower_lengths, self.buffers.lower_total, &lengths);
-        let mut binding = match self.lower.steps.remove(&(rows, 0)) {
-            Some(binding) => binding,
-            None => self.bind_lower(0, rows, 1)?,
-        };
-        let ran = self.work.run(&mut binding);
-        self.lower.steps.insert((rows, 0), binding);
-        ran?;
+        self.lower.set_lengths(&mut self.work, &lengths);
+        let key = (rows, 0);
+        if !self.lower.steps.contains_key(&key) {
+            self.lower.steps.insert(key, self.bind_lower(0, rows, 1)?);
+        }
+        self.work.run(self.lower.steps.get_mut(&key).expect("bound"))?;
         for &(slot, _) in batch {
             let row = self.sequence(slot).row;
             self.take_hidden(slot, row, 1);
@@ -267,15 +273,12 @@ impl Model {
             self.work.write::<i64>(self.buffers.cross_position)[row] = place(sequence, at);
         }
         self.work.write::<i64>(self.buffers.logits_from)[0] = 0;
-        self.set_lengths(self.buffers.upper_lengths, self.buffers.upper_total, &lengths);
+        self.upper.set_lengths(&mut self.work, &lengths);
         let key = (rows, self.cross.tokens());
-        let mut binding = match self.upper.steps.remove(&key) {
-            Some(binding) => binding,
-            None => self.bind_upper(0, rows, 1, 0)?,
-        };
-        let ran = self.work.run(&mut binding);
-        self.upper.steps.insert(key, binding);
-        ran?;
+        if !self.upper.steps.contains_key(&key) {
+            self.upper.steps.insert(key, self.bind_upper(0, rows, 1, 0)?);
+        }
+        self.work.run(self.upper.steps.get_mut(&key).expect("bound"))?;
         batch.iter().for_each(|&(slot, _)| self.sequence_mut(slot).finish(1));
         Ok(())
     }
@@ -299,11 +302,6 @@ impl Model {
         let needed = neighbours.as_ref().map_or(1, |neighbours| neighbours.tokens);
         if needed > self.cross.tokens() {
             self.cross.resize(needed);
-            for row in 0..self.rows.len() {
-                self.cross.write(&mut self.work, row, None);
-                let other = self.rows[row];
-                self.sequence_mut(other).attending = None;
-            }
             for other in self.rows.clone() {
                 let attended = self.sequence(other);
                 let last = attended.grid.attended(attended.finished).map(|(chunk, _)| chunk);
@@ -324,11 +322,7 @@ impl Model {
 
     fn bind_lower(&self, first: usize, rows: usize, step: usize) -> Result<Binding, OnnxError> {
         let buffers = &self.buffers;
-        let inputs = vec![
-            ("tokens".to_owned(), whole(buffers.tokens, Kind::I64, vec![rows, step])),
-            ("seqlens_k".to_owned(), whole(buffers.lower_lengths, Kind::I32, vec![rows])),
-            ("total_sequence_length".to_owned(), whole(buffers.lower_total, Kind::I32, vec![])),
-        ];
+        let inputs = vec![("tokens".to_owned(), whole(buffers.tokens, Kind::I64, vec![rows, step]))];
         let outputs = vec![("hidden".to_owned(), whole(buffers.hidden, self.kind, vec![rows, step, self.manifest.hidden_size]))];
         self.bind(&self.lower, inputs, outputs, (first, rows), step)
     }
@@ -337,8 +331,6 @@ impl Model {
         let (buffers, manifest) = (&self.buffers, &self.manifest);
         let mut inputs = vec![
             ("hidden".to_owned(), whole(buffers.hidden_in, self.kind, vec![rows, step, manifest.hidden_size])),
-            ("seqlens_k".to_owned(), whole(buffers.upper_lengths, Kind::I32, vec![rows])),
-            ("total_sequence_length".to_owned(), whole(buffers.upper_total, Kind::I32, vec![])),
             ("cross_position".to_owned(), whole(buffers.cross_position, Kind::I64, vec![rows, step])),
             ("logits_from".to_owned(), whole(buffers.logits_from, Kind::I64, vec![1])),
         ];
@@ -356,19 +348,12 @@ impl Model {
         step: usize,
     ) -> Result<Binding, OnnxError> {
         let (past, present) = stage.caches.parts(first, rows);
+        inputs.push(("seqlens_k".to_owned(), whole(stage.lengths, Kind::I32, vec![rows])));
+        inputs.push(("total_sequence_length".to_owned(), whole(stage.total, Kind::I32, vec![])));
         inputs.extend(past);
         outputs.extend(present);
         let many = rows * step >= ROWS_FOR_THREADS;
         self.work.bind(stage.graphs[usize::from(many)], &inputs, &outputs)
-    }
-
-    /// Tokens in each row's cache after the step.
-    fn set_lengths(&mut self, lengths: BufferId, total: BufferId, after: &[usize]) {
-        for (to, &length) in self.work.write::<i32>(lengths).iter_mut().zip(after) {
-            *to = i32::try_from(length).expect("a context is far below 2^31 tokens") - 1;
-        }
-        let most = after.iter().max().copied().unwrap_or(1);
-        self.work.write::<i32>(total)[0] = i32::try_from(most).expect("a context is far below 2^31 tokens");
     }
 
     fn take_hidden(&mut self, slot: Slot, from_row: usize, rows: usize) {

@@ -2,8 +2,8 @@ use super::encoder::cross_names;
 use super::{EncodedNeighbours, Manifest};
 use crate::onnx::{BufferId, Kind, Part, Parts, Workspace};
 
-/// Most neighbours of a chunk that the table has room for.
-pub(super) const MAX_NEIGHBOURS: usize = 16;
+/// Most neighbours of a chunk.
+pub const MAX_NEIGHBOURS: usize = 16;
 
 /// What the upper graph's rows attend: for each CCA layer keys and values [slots, heads, T, head_size], and a mask [slots, T].
 ///

@@ -1,11 +1,10 @@
 use std::sync::Arc;
 
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Manifest, ModelError, ModelFolder};
+use crate::batch_cache::BatchCache;
 use crate::onnx::{Array, Device, Graph, Kind, OnnxError, Runtime};
 use crate::text::{CHUNK_LENGTH, TokenId};
 
@@ -36,8 +35,8 @@ pub struct EncodedNeighbours {
 }
 
 impl EncodedNeighbours {
-    fn bytes(&self) -> usize {
-        self.parts.iter().map(Vec::len).sum::<usize>() + self.mask.len()
+    fn bytes(&self) -> u64 {
+        (self.parts.iter().map(Vec::len).sum::<usize>() + self.mask.len()) as u64
     }
 }
 
@@ -47,22 +46,16 @@ impl EncodedNeighbours {
 #[derive(Clone)]
 pub struct Encoder {
     jobs: mpsc::Sender<Job>,
-    cache: Arc<Cache<Key, Arc<EncodedNeighbours>, Bytes>>,
+    cache: Arc<BatchCache<Key, Arc<EncodedNeighbours>>>,
 }
 
 type Key = [u8; 32];
 
-#[derive(Clone)]
-struct Bytes;
-
-impl Weighter<Key, Arc<EncodedNeighbours>> for Bytes {
-    fn weight(&self, _: &Key, value: &Arc<EncodedNeighbours>) -> u64 {
-        value.bytes() as u64
-    }
-}
+/// About what the neighbours of a chunk take.
+const USUAL_BYTES: u64 = 1 << 20;
 
 struct Job {
-    chunks: Vec<(Key, ChunkNeighbours)>,
+    chunks: Vec<ChunkNeighbours>,
     answer: oneshot::Sender<Result<Vec<Arc<EncodedNeighbours>>, OnnxError>>,
 }
 
@@ -80,12 +73,11 @@ impl Encoder {
     ) -> Result<Self, ModelError> {
         let graph = Graph::load(runtime, &folder.graph("encoder.onnx"), threads, device)?;
         let worker = Worker { graph, manifest: Arc::clone(folder.manifest()), kind: folder.kind() };
-        let cache = Arc::new(Cache::with_weighter(entries(cache_bytes), cache_bytes, Bytes));
+        let cache = Arc::new(BatchCache::new(cache_bytes, USUAL_BYTES, |_, encoded: &Arc<EncodedNeighbours>| encoded.bytes()));
         let (jobs, queue) = mpsc::channel(64);
-        let kept = Arc::clone(&cache);
         std::thread::Builder::new()
             .name("encoder".to_owned())
-            .spawn(move || worker.run(queue, &kept))
+            .spawn(move || worker.run(queue))
             .map_err(|e| ModelError::Thread(e.to_string()))?;
         Ok(Self { jobs, cache })
     }
@@ -95,25 +87,16 @@ impl Encoder {
     /// # Errors
     /// ONNX Runtime fails, or the thread has ended.
     pub async fn encode(&self, chunks: Vec<ChunkNeighbours>) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
-        let keyed: Vec<(Key, ChunkNeighbours)> = chunks.into_iter().map(|chunk| (chunk.key(), chunk)).collect();
-        let known: Vec<_> = keyed.iter().map(|(key, _)| self.cache.get(key)).collect();
-        let missing =
-            keyed.into_iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(chunk, _)| chunk).collect::<Vec<_>>();
-        let mut made = if missing.is_empty() { Vec::new() } else { self.submit(missing).await? }.into_iter();
-        Ok(known.into_iter().filter_map(|known| known.or_else(|| made.next())).collect())
+        let wanted = chunks.into_iter().map(|chunk| (chunk.key(), chunk)).collect();
+        self.cache.get_or_make(wanted, |missing| self.submit(missing)).await
     }
 
-    async fn submit(&self, chunks: Vec<(Key, ChunkNeighbours)>) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
+    async fn submit(&self, chunks: Vec<ChunkNeighbours>) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
         let stopped = || OnnxError::Run { graph: "encoder".to_owned(), reason: "its thread has ended".to_owned() };
         let (answer, result) = oneshot::channel();
         self.jobs.send(Job { chunks, answer }).await.map_err(|_| stopped())?;
         result.await.map_err(|_| stopped())?
     }
-}
-
-/// About how many entries fit: the cache sizes its table by it.
-fn entries(bytes: u64) -> usize {
-    usize::try_from(bytes >> 20).unwrap_or(usize::MAX).clamp(1, 1 << 16)
 }
 
 impl ChunkNeighbours {
@@ -138,31 +121,26 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, mut queue: mpsc::Receiver<Job>, cache: &Cache<Key, Arc<EncodedNeighbours>, Bytes>) {
+    fn run(mut self, mut queue: mpsc::Receiver<Job>) {
         while let Some(job) = queue.blocking_recv() {
             if job.answer.is_closed() {
                 continue;
             }
             let result = self.encode(&job.chunks);
-            if let Ok(encoded) = &result {
-                for ((key, _), encoded) in job.chunks.iter().zip(encoded) {
-                    cache.insert(*key, Arc::clone(encoded));
-                }
-            }
             // Whoever asked may have gone meanwhile.
             let _ = job.answer.send(result);
         }
     }
 
     /// One run for the chunks that have the same number of neighbours, so that nobody's are padded.
-    fn encode(&mut self, chunks: &[(Key, ChunkNeighbours)]) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
+    fn encode(&mut self, chunks: &[ChunkNeighbours]) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
         let mut results = vec![None; chunks.len()];
-        let mut counts: Vec<usize> = chunks.iter().map(|(_, chunk)| chunk.neighbours.len()).collect();
+        let mut counts: Vec<usize> = chunks.iter().map(|chunk| chunk.neighbours.len()).collect();
         counts.sort_unstable();
         counts.dedup();
         for count in counts {
-            let places: Vec<usize> = (0..chunks.len()).filter(|&at| chunks[at].1.neighbours.len() == count).collect();
-            let group: Vec<&ChunkNeighbours> = places.iter().map(|&at| &chunks[at].1).collect();
+            let places: Vec<usize> = (0..chunks.len()).filter(|&at| chunks[at].neighbours.len() == count).collect();
+            let group: Vec<&ChunkNeighbours> = places.iter().map(|&at| &chunks[at]).collect();
             for (at, encoded) in places.into_iter().zip(self.encode_group(&group, count)?) {
                 results[at] = Some(Arc::new(encoded));
             }

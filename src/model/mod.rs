@@ -12,6 +12,7 @@ mod slots;
 mod tests;
 
 pub use batch::{Logits, Model, ModelOptions};
+pub use cross::MAX_NEIGHBOURS;
 pub use encoder::{ChunkNeighbours, EncodedNeighbours, Encoder, NeighbourTokens};
 pub use folder::{Checked, ModelFolder};
 pub use manifest::{CrossAttention, EmbedderName, Manifest, SelfAttention, Variant};
