@@ -9,9 +9,6 @@ use super::{EncodedNeighbours, Manifest, ModelError, ModelFolder};
 use crate::onnx::{Binding, BufferId, Device, Graph, GraphId, Kind, OnnxError, Part, Parts, Runtime, Workspace};
 use crate::text::{CHUNK_LENGTH, Grid, TokenId};
 
-/// From so many rows on a step is worth more than one thread; below, waking the others costs more than they save.
-const ROWS_FOR_THREADS: usize = 3;
-
 /// Which tokens' logits a span computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Logits {
@@ -51,17 +48,22 @@ pub struct Model {
     rows: Vec<Slot>,
 }
 
-/// One graph with its caches and the bindings of batches of each size.
+/// One graph with its caches and the bindings of steps.
 struct Stage {
-    /// On one thread and on all.
-    graphs: [GraphId; 2],
+    /// On all threads, for the many tokens of one sequence.
+    wide: GraphId,
+    /// Each on one thread, for a share of a step's rows.
+    narrow: Vec<GraphId>,
     caches: Caches,
     /// Tokens in each row's cache after the run, minus one, and the most of any row.
     lengths: BufferId,
     total: BufferId,
-    /// By the number of rows, and for the upper graph T.
-    steps: HashMap<(usize, usize), Binding>,
+    /// By the rows' share of the batch, its graph, and for the upper graph T.
+    steps: HashMap<StepKey, Binding>,
 }
+
+/// First row, rows, number of the graph, T.
+type StepKey = (usize, usize, usize, usize);
 
 impl Stage {
     /// Sets the tokens in each row's cache after the run.
@@ -93,16 +95,18 @@ impl Model {
     pub fn load(runtime: &Runtime, folder: &ModelFolder, options: ModelOptions) -> Result<Self, ModelError> {
         let (manifest, kind) = (Arc::clone(folder.manifest()), folder.kind());
         let ModelOptions { slots, threads, device } = options;
-        let mut work = Workspace::default();
+        // A GPU runs the whole batch at once; of the cores each takes a share of its rows.
+        let shares = if device == Device::Cpu { threads_of(threads).min(slots) } else { 1 };
+        let mut work = Workspace::new(shares)?;
         let mut stage = |file: &str, layers: usize| -> Result<Stage, ModelError> {
             let mut graph = |threads| -> Result<GraphId, OnnxError> {
                 Ok(work.add_graph(Graph::load(runtime, &folder.graph(file), threads, device)?))
             };
-            let first = graph(1)?;
-            let graphs = [first, if threads == 1 || device != Device::Cpu { first } else { graph(threads)? }];
-            let caches = Caches::new(&mut work, first, &manifest, layers, slots, kind, device != Device::Cpu)?;
+            let wide = graph(threads)?;
+            let narrow = if shares == 1 { vec![wide] } else { (0..shares).map(|_| graph(1)).collect::<Result<_, _>>()? };
+            let caches = Caches::new(&mut work, wide, &manifest, layers, slots, kind, device != Device::Cpu)?;
             let (lengths, total) = (work.add_buffer(slots * Kind::I32.size()), work.add_buffer(Kind::I32.size()));
-            Ok(Stage { graphs, caches, lengths, total, steps: HashMap::new() })
+            Ok(Stage { wide, narrow, caches, lengths, total, steps: HashMap::new() })
         };
         let lower = stage("lower.onnx", manifest.self_attention.lower_layers)?;
         let upper = stage("upper.onnx", manifest.self_attention.upper_layers)?;
@@ -177,7 +181,7 @@ impl Model {
             *to = i64::from(token);
         }
         self.lower.set_lengths(&mut self.work, &[length + tokens.len()]);
-        let mut binding = self.bind_lower(row, 1, tokens.len())?;
+        let mut binding = self.bind_lower(self.lower.wide, (0, row), 1, tokens.len())?;
         self.work.run(&mut binding)?;
         self.take_hidden(slot, 0, tokens.len());
         Ok(grid.complete_chunks(length)..grid.complete_chunks(length + tokens.len()))
@@ -218,7 +222,7 @@ impl Model {
         }
         work.write::<i64>(buffers.logits_from)[0] = from as i64;
         self.upper.set_lengths(&mut self.work, &[span.end]);
-        let mut binding = self.bind_upper(row, 1, span.len(), from)?;
+        let mut binding = self.bind_upper(self.upper.wide, self.buffers.hidden_in, (0, row), 1, span.len(), from)?;
         self.work.run(&mut binding)?;
         self.sequence_mut(slot).finish(span.len());
         Ok(Some(span))
@@ -230,57 +234,80 @@ impl Model {
     /// # Errors
     /// ONNX Runtime fails.
     pub fn step(&mut self, batch: &[(Slot, TokenId)]) -> Result<Vec<bool>, OnnxError> {
-        let context = self.manifest.context;
         let rows = 1 + batch.iter().map(|&(slot, _)| self.sequence(slot).row).max().expect("a step has sequences");
-        let mut active = vec![None; rows];
-        batch.iter().for_each(|&(slot, token)| active[self.sequence(slot).row] = Some(token));
-        // A row that rests computes into the place of its next token, which is written again when that comes.
-        let lengths: Vec<usize> = (0..rows).map(|row| self.sequence(self.rows[row]).length.min(context - 1) + 1).collect();
-        for (to, token) in self.work.write::<i64>(self.buffers.tokens).iter_mut().zip(&active) {
-            *to = i64::from(token.unwrap_or(self.manifest.pad_token));
+        let mut tokens = vec![self.manifest.pad_token; rows];
+        let mut finishes = vec![false; rows];
+        let ready: Vec<Option<Option<usize>>> = batch.iter().map(|&(slot, _)| self.sequence(slot).attends_next()).collect();
+        for (&(slot, token), ready) in batch.iter().zip(&ready) {
+            let row = self.sequence(slot).row;
+            tokens[row] = token;
+            if let Some(chunk) = *ready {
+                self.show(slot, chunk);
+                finishes[row] = true;
+            }
         }
-        self.lower.set_lengths(&mut self.work, &lengths);
-        let key = (rows, 0);
-        if !self.lower.steps.contains_key(&key) {
-            self.lower.steps.insert(key, self.bind_lower(0, rows, 1)?);
-        }
-        self.work.run(self.lower.steps.get_mut(&key).expect("bound"))?;
+        self.write_step(&tokens);
+        self.run_step(rows, &finishes)?;
         for &(slot, _) in batch {
             let row = self.sequence(slot).row;
             self.take_hidden(slot, row, 1);
-        }
-        let ready: Vec<Option<Option<usize>>> =
-            batch.iter().map(|&(slot, _)| self.sequence(slot).ready().map(|(chunk, _)| chunk)).collect();
-        let slots: Vec<(Slot, Option<usize>)> =
-            batch.iter().zip(&ready).filter_map(|(&(slot, _), ready)| ready.map(|chunk| (slot, chunk))).collect();
-        if !slots.is_empty() {
-            self.step_upper(&slots)?;
+            if finishes[row] {
+                self.sequence_mut(slot).finish(1);
+            }
         }
         Ok(ready.iter().map(Option::is_some).collect())
     }
 
-    fn step_upper(&mut self, batch: &[(Slot, Option<usize>)]) -> Result<(), OnnxError> {
-        batch.iter().for_each(|&(slot, chunk)| self.show(slot, chunk));
-        let rows = 1 + batch.iter().map(|&(slot, _)| self.sequence(slot).row).max().expect("a step has sequences");
-        let lengths: Vec<usize> =
-            (0..rows).map(|row| self.sequence(self.rows[row]).finished.min(self.manifest.context - 1) + 1).collect();
-        let row_bytes = self.row_bytes();
-        for &(slot, _) in batch {
-            let sequence = self.sequences[slot.0].as_ref().expect("an open slot");
-            let (row, at) = (sequence.row, sequence.finished);
-            let to = &mut self.work.write::<u8>(self.buffers.hidden_in)[row * row_bytes..(row + 1) * row_bytes];
-            to.copy_from_slice(sequence.hidden(at..at + 1));
-            self.work.write::<i64>(self.buffers.cross_position)[row] = place(sequence, at);
+    /// Writes what the rows of a step go in with. A row that rests computes into the place of its next token, which is written again when
+    /// that comes.
+    fn write_step(&mut self, tokens: &[TokenId]) {
+        let place_of_next = |tokens: usize| tokens.min(self.manifest.context - 1) + 1;
+        let sequences = || (0..tokens.len()).map(|row| self.sequence(self.rows[row]));
+        let lower: Vec<usize> = sequences().map(|sequence| place_of_next(sequence.length)).collect();
+        let upper: Vec<usize> = sequences().map(|sequence| place_of_next(sequence.finished)).collect();
+        let places: Vec<i64> = sequences().map(|sequence| place(sequence, sequence.finished)).collect();
+        self.lower.set_lengths(&mut self.work, &lower);
+        self.upper.set_lengths(&mut self.work, &upper);
+        self.work.write::<i64>(self.buffers.cross_position)[..places.len()].copy_from_slice(&places);
+        for (to, &token) in self.work.write::<i64>(self.buffers.tokens).iter_mut().zip(tokens) {
+            *to = i64::from(token);
         }
         self.work.write::<i64>(self.buffers.logits_from)[0] = 0;
-        self.upper.set_lengths(&mut self.work, &lengths);
-        let key = (rows, self.cross.tokens());
-        if !self.upper.steps.contains_key(&key) {
-            self.upper.steps.insert(key, self.bind_upper(0, rows, 1, 0)?);
+    }
+
+    /// Runs the lower graph on the first `rows` rows, and the upper graph on what it gives where any of a share `finishes`.
+    fn run_step(&mut self, rows: usize, finishes: &[bool]) -> Result<(), OnnxError> {
+        let shares = self.lower.narrow.len().min(rows);
+        let mut keys = Vec::with_capacity(shares);
+        for share in 0..shares {
+            let (first, end) = (share * rows / shares, (share + 1) * rows / shares);
+            let lower = (first, end - first, share, 0);
+            if !self.lower.steps.contains_key(&lower) {
+                self.lower.steps.insert(lower, self.bind_lower(self.lower.narrow[share], (first, first), end - first, 1)?);
+            }
+            let upper = finishes[first..end].contains(&true).then_some((first, end - first, share, self.cross.tokens()));
+            if let Some(upper) = upper.filter(|upper| !self.upper.steps.contains_key(upper)) {
+                let hidden = self.buffers.hidden;
+                let graph = self.upper.narrow[share];
+                self.upper.steps.insert(upper, self.bind_upper(graph, hidden, (first, first), end - first, 1, 0)?);
+            }
+            keys.push((lower, upper));
         }
-        self.work.run(self.upper.steps.get_mut(&key).expect("bound"))?;
-        batch.iter().for_each(|&(slot, _)| self.sequence_mut(slot).finish(1));
-        Ok(())
+        // Out of the tables while they run, since several run at a time.
+        let mut jobs: Vec<Vec<Binding>> = keys
+            .iter()
+            .map(|(lower, upper)| {
+                let upper = upper.as_ref().and_then(|upper| self.upper.steps.remove(upper));
+                self.lower.steps.remove(lower).into_iter().chain(upper).collect()
+            })
+            .collect();
+        let result = self.work.run_together(&mut jobs);
+        for ((lower, upper), job) in keys.into_iter().zip(jobs) {
+            let mut job = job.into_iter();
+            self.lower.steps.extend(job.next().map(|binding| (lower, binding)));
+            self.upper.steps.extend(upper.zip(job.next()));
+        }
+        result
     }
 
     /// Rows of logits [V] that the last [`finish`](Model::finish) gave, from the first on.
@@ -320,40 +347,49 @@ impl Model {
         sequence.attending = neighbours.as_ref().and(chunk);
     }
 
-    fn bind_lower(&self, first: usize, rows: usize, step: usize) -> Result<Binding, OnnxError> {
+    /// `at`: the first row of inputs and outputs, and the row of the batch that it is.
+    fn bind_lower(&self, graph: GraphId, at: (usize, usize), rows: usize, step: usize) -> Result<Binding, OnnxError> {
         let buffers = &self.buffers;
-        let inputs = vec![("tokens".to_owned(), whole(buffers.tokens, Kind::I64, vec![rows, step]))];
-        let outputs = vec![("hidden".to_owned(), whole(buffers.hidden, self.kind, vec![rows, step, self.manifest.hidden_size]))];
-        self.bind(&self.lower, inputs, outputs, (first, rows), step)
+        let inputs = vec![part("tokens", buffers.tokens, Kind::I64, at.0, vec![rows, step])];
+        let outputs = vec![part("hidden", buffers.hidden, self.kind, at.0, vec![rows, step, self.manifest.hidden_size])];
+        self.bind(&self.lower, graph, inputs, outputs, at, rows)
     }
 
-    fn bind_upper(&self, first: usize, rows: usize, step: usize, logits_from: usize) -> Result<Binding, OnnxError> {
+    fn bind_upper(
+        &self,
+        graph: GraphId,
+        hidden: BufferId,
+        at: (usize, usize),
+        rows: usize,
+        step: usize,
+        logits_from: usize,
+    ) -> Result<Binding, OnnxError> {
         let (buffers, manifest) = (&self.buffers, &self.manifest);
         let mut inputs = vec![
-            ("hidden".to_owned(), whole(buffers.hidden_in, self.kind, vec![rows, step, manifest.hidden_size])),
-            ("cross_position".to_owned(), whole(buffers.cross_position, Kind::I64, vec![rows, step])),
-            ("logits_from".to_owned(), whole(buffers.logits_from, Kind::I64, vec![1])),
+            part("hidden", hidden, self.kind, at.0, vec![rows, step, manifest.hidden_size]),
+            part("cross_position", buffers.cross_position, Kind::I64, at.0, vec![rows, step]),
+            part("logits_from", buffers.logits_from, Kind::I64, 0, vec![1]),
         ];
-        inputs.extend(self.cross.inputs(first, rows));
-        let logits = whole(buffers.logits, Kind::F32, vec![rows, step - logits_from, manifest.vocabulary]);
-        self.bind(&self.upper, inputs, vec![("logits".to_owned(), logits)], (first, rows), step)
+        inputs.extend(self.cross.inputs(at.1, rows));
+        let logits = part("logits", buffers.logits, Kind::F32, at.0, vec![rows, step - logits_from, manifest.vocabulary]);
+        self.bind(&self.upper, graph, inputs, vec![logits], at, rows)
     }
 
     fn bind(
         &self,
         stage: &Stage,
+        graph: GraphId,
         mut inputs: Parts,
         mut outputs: Parts,
-        (first, rows): (usize, usize),
-        step: usize,
+        (from, first): (usize, usize),
+        rows: usize,
     ) -> Result<Binding, OnnxError> {
         let (past, present) = stage.caches.parts(first, rows);
-        inputs.push(("seqlens_k".to_owned(), whole(stage.lengths, Kind::I32, vec![rows])));
-        inputs.push(("total_sequence_length".to_owned(), whole(stage.total, Kind::I32, vec![])));
+        inputs.push(part("seqlens_k", stage.lengths, Kind::I32, from, vec![rows]));
+        inputs.push(part("total_sequence_length", stage.total, Kind::I32, 0, vec![]));
         inputs.extend(past);
         outputs.extend(present);
-        let many = rows * step >= ROWS_FOR_THREADS;
-        self.work.bind(stage.graphs[usize::from(many)], &inputs, &outputs)
+        self.work.bind(graph, &inputs, &outputs)
     }
 
     fn take_hidden(&mut self, slot: Slot, from_row: usize, rows: usize) {
@@ -375,8 +411,14 @@ impl Model {
     }
 }
 
-fn whole(buffer: BufferId, kind: Kind, shape: Vec<usize>) -> Part {
-    Part { buffer, kind, offset: 0, shape }
+fn threads_of(threads: usize) -> usize {
+    if threads > 0 { threads } else { std::thread::available_parallelism().map_or(1, usize::from) }
+}
+
+/// A buffer from its row `from` on.
+fn part(name: &str, buffer: BufferId, kind: Kind, from: usize, shape: Vec<usize>) -> (String, Part) {
+    let row = shape.iter().skip(1).product::<usize>() * kind.size();
+    (name.to_owned(), Part { buffer, kind, offset: from * row, shape })
 }
 
 /// The token's place in its CCA chunk.

@@ -1,13 +1,16 @@
 use super::Manifest;
 use crate::onnx::{BufferId, GraphId, Kind, OnnxError, Part, Parts, Workspace};
 
+/// An operator may keep tokens in blocks of so many.
+const BLOCK: usize = 16;
+
 /// Self-attention keys and values of one graph's layers: for each a buffer [slots, kv_heads, context, head_size], of which a row is one
 /// sequence's.
 pub(super) struct Caches {
     graph: GraphId,
     buffers: Vec<(String, BufferId)>,
     kind: Kind,
-    /// [kv_heads, context, head_size]
+    /// [kv_heads, context in whole blocks, head_size]
     row: [usize; 3],
     on_device: bool,
 }
@@ -23,7 +26,7 @@ impl Caches {
         on_device: bool,
     ) -> Result<Self, OnnxError> {
         let attention = manifest.self_attention;
-        let row = [attention.kv_heads, manifest.context, attention.head_size];
+        let row = [attention.kv_heads, manifest.context.next_multiple_of(BLOCK), attention.head_size];
         let bytes = slots * row.iter().product::<usize>() * kind.size();
         let names = (0..layers).flat_map(|layer| [format!("key_{layer}"), format!("value_{layer}")]);
         let buffers = names.map(|name| Ok((name, work.add_device_buffer(graph, bytes)?))).collect::<Result<_, OnnxError>>()?;
@@ -46,6 +49,7 @@ impl Caches {
     pub fn copy(&self, work: &mut Workspace, from: usize, to: usize, tokens: usize) -> Result<(), OnnxError> {
         let [heads, context, head_size] = self.row;
         let head = context * head_size * self.kind.size();
+        let tokens = tokens.next_multiple_of(BLOCK);
         for &(_, buffer) in &self.buffers {
             if self.on_device {
                 // One copy of the whole row: launching many small ones costs more.

@@ -86,6 +86,17 @@ impl Sequence {
         }
     }
 
+    /// The chunk that the next token attends, if all before it are finished and it waits for nothing.
+    pub fn attends_next(&self) -> Option<Option<usize>> {
+        if self.finished < self.length {
+            return None;
+        }
+        match self.grid.attended(self.length).filter(|_| self.retrieval) {
+            Some((chunk, _)) if !self.known.iter().any(|(known, _)| *known == chunk) => None,
+            attended => Some(attended.map(|(chunk, _)| chunk)),
+        }
+    }
+
     pub fn neighbours(&self, chunk: Option<usize>) -> Option<&Arc<EncodedNeighbours>> {
         let (_, neighbours) = self.known.iter().find(|(known, _)| Some(*known) == chunk)?;
         neighbours.as_ref()

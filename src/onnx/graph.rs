@@ -8,7 +8,7 @@ use ort::value::{DynValue, ValueType};
 use ort::{AsPointer, sys};
 
 use super::memory::{Array, Kind, Memory};
-use super::{Device, OnnxError, Runtime, device};
+use super::{Device, OnnxError, Runtime, device, kernels};
 
 /// One ONNX graph in a session of its own.
 ///
@@ -32,7 +32,11 @@ impl Graph {
                 .with_intra_threads(threads)?
                 .with_intra_op_spinning(false)?
                 .with_memory_pattern(false)?;
-            device::with_providers(builder, device)?.commit_from_file(path)
+            let mut builder = device::with_providers(builder, device)?;
+            match device {
+                Device::Cpu => kernels::commit(builder, path),
+                Device::Cuda(_) => builder.commit_from_file(path),
+            }
         };
         let session = build().map_err(|e| OnnxError::Graph { path: path.display().to_string(), reason: e.to_string() })?;
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());

@@ -2,12 +2,14 @@
 
 mod device;
 mod graph;
+mod kernels;
 mod memory;
 mod runtime;
 mod workspace;
 
 pub use device::Device;
 pub use graph::Graph;
+pub use kernels::own_operators;
 pub use memory::{Array, Element, Kind, Memory};
 pub use runtime::{Runtime, default_library};
 pub use workspace::{Binding, BufferId, GraphId, Part, Parts, Workspace};
@@ -21,6 +23,8 @@ pub enum OnnxError {
     Library { path: String, reason: String },
     #[error("`device` is {device}, but {reason}")]
     Device { device: Device, reason: String },
+    #[error("threads cannot be started: {0}")]
+    Threads(String),
     #[error("cannot load the graph {path}: {reason}")]
     Graph { path: String, reason: String },
     #[error("ONNX Runtime failed in {graph}: {reason}")]

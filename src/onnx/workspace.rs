@@ -1,6 +1,7 @@
 use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::IoBinding;
 use ort::value::{DynTensor, DynValue, Tensor};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::graph::{tensor, view};
 use super::memory::{Element, Kind, Memory};
@@ -40,10 +41,11 @@ pub struct Binding {
 /// A run reads and writes the buffers in place, and a caller reads and writes them between runs: both borrow the workspace, so never at
 /// the same time. Self-attention caches bound as `past` and `present` in one place are updated without a copy (the operator compares
 /// pointers).
-#[derive(Default)]
 pub struct Workspace {
     graphs: Vec<Graph>,
     buffers: Vec<Buffer>,
+    /// What runs beside the caller's thread.
+    threads: Option<ThreadPool>,
 }
 
 enum Buffer {
@@ -52,7 +54,38 @@ enum Buffer {
     Device(Tensor<u8>),
 }
 
+impl Binding {
+    fn run(&mut self, graph: &mut Graph) -> Result<(), OnnxError> {
+        for (name, value) in &self.copied {
+            self.binding.bind_input(name, value).map_err(|e| graph.error(e))?;
+        }
+        graph.run_bound(&mut self.binding)
+    }
+}
+
+/// A job of [`Workspace::run_together`].
+struct Run<'a> {
+    bound: Vec<(&'a mut Binding, &'a mut Graph)>,
+    result: Result<(), OnnxError>,
+}
+
+impl Run<'_> {
+    fn go(&mut self) {
+        self.result = self.bound.iter_mut().try_for_each(|(binding, graph)| binding.run(graph));
+    }
+}
+
 impl Workspace {
+    /// `jobs`: how many [`run_together`](Self::run_together) runs at the same time.
+    ///
+    /// # Errors
+    /// The threads cannot be started.
+    pub fn new(jobs: usize) -> Result<Self, OnnxError> {
+        let start = || ThreadPoolBuilder::new().num_threads(jobs - 1).thread_name(|number| format!("step-{number}")).build();
+        let threads = (jobs > 1).then(start).transpose().map_err(|e| OnnxError::Threads(e.to_string()))?;
+        Ok(Self { graphs: Vec::new(), buffers: Vec::new(), threads })
+    }
+
     pub fn add_graph(&mut self, graph: Graph) -> GraphId {
         self.graphs.push(graph);
         GraphId(self.graphs.len() - 1)
@@ -109,11 +142,32 @@ impl Workspace {
     /// # Errors
     /// ONNX Runtime refuses the shapes or fails in a kernel.
     pub fn run(&mut self, binding: &mut Binding) -> Result<(), OnnxError> {
-        let graph = &mut self.graphs[binding.graph.0];
-        for (name, value) in &binding.copied {
-            binding.binding.bind_input(name, value).map_err(|e| graph.error(e))?;
+        binding.run(&mut self.graphs[binding.graph.0])
+    }
+
+    /// Runs several jobs at the same time, the bindings of each one after the other. No two jobs have a graph in common, nor a part of a
+    /// buffer that one of them writes.
+    ///
+    /// # Errors
+    /// The first error of a run; all that were begun have ended.
+    pub fn run_together(&mut self, jobs: &mut [Vec<Binding>]) -> Result<(), OnnxError> {
+        let mut graphs: Vec<Option<&mut Graph>> = self.graphs.iter_mut().map(Some).collect();
+        let mut runs: Vec<Run<'_>> = jobs
+            .iter_mut()
+            .map(|job| {
+                let mut with_graph = |binding: &Binding| graphs[binding.graph.0].take().expect("jobs share no graph");
+                let bound = job.iter_mut().map(|binding| (with_graph(binding), binding)).map(|(graph, binding)| (binding, graph));
+                Run { bound: bound.collect(), result: Ok(()) }
+            })
+            .collect();
+        match (&self.threads, runs.split_first_mut()) {
+            (Some(threads), Some((first, others))) if !others.is_empty() => threads.in_place_scope(|scope| {
+                others.iter_mut().for_each(|run| scope.spawn(|_| run.go()));
+                first.go();
+            }),
+            _ => runs.iter_mut().for_each(Run::go),
         }
-        graph.run_bound(&mut binding.binding)
+        runs.into_iter().try_for_each(|run| run.result)
     }
 
     pub fn read<T: Element>(&self, buffer: BufferId) -> &[T] {
