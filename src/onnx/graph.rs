@@ -1,14 +1,22 @@
 use std::path::Path;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
-use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
-use ort::session::builder::GraphOptimizationLevel;
+use ort::memory::{AllocationDevice, Allocator, AllocatorType, MemoryInfo, MemoryType};
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{IoBinding, Session};
 use ort::value::{DynValue, ValueType};
 use ort::{AsPointer, sys};
+use prost::Message;
+use prost::bytes::Bytes;
 
 use super::memory::{Array, Kind, Memory};
+use super::format::Model;
+use super::weights::{self, Weights};
 use super::{Device, OnnxError, Runtime, device, kernels};
+
+/// A session's option (onnxruntime_session_options_config_keys.h).
+const EXTERNAL_FOLDER: &str = "session.model_external_initializers_file_folder_path";
 
 /// One ONNX graph in a session of its own.
 ///
@@ -17,6 +25,8 @@ pub struct Graph {
     name: String,
     pub(super) session: Session,
     pub(super) device: Device,
+    /// Released after the session, which reads them.
+    _weights: Option<Arc<Weights>>,
 }
 
 impl Graph {
@@ -25,22 +35,19 @@ impl Graph {
     /// # Errors
     /// The file or its external data is missing or no valid graph, or the device cannot run it.
     pub fn load(runtime: &Runtime, path: &Path, threads: usize, device: Device) -> Result<Self, OnnxError> {
-        let build = || -> ort::Result<Session> {
+        let build = || -> ort::Result<(Session, Option<Arc<Weights>>)> {
             // Threads that spin while they wait would take the cores from the database and the embedder. Step shapes change, so no memory pattern.
             let builder = Session::builder(runtime.environment())?
                 .with_optimization_level(GraphOptimizationLevel::Level3)?
                 .with_intra_threads(threads)?
                 .with_intra_op_spinning(false)?
                 .with_memory_pattern(false)?;
-            let mut builder = device::with_providers(builder, device)?;
-            match device {
-                Device::Cpu => kernels::commit(builder, path),
-                Device::Cuda(_) => builder.commit_from_file(path),
-            }
+            let builder = device::with_providers(builder, device)?;
+            load(builder, path, device)
         };
-        let session = build().map_err(|e| OnnxError::Graph { path: path.display().to_string(), reason: e.to_string() })?;
+        let (session, weights) = build().map_err(|e| OnnxError::Graph { path: path.display().to_string(), reason: e.to_string() })?;
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        Ok(Self { name, session, device })
+        Ok(Self { name, session, device, _weights: weights })
     }
 
     /// Runs the graph once. Outputs come in the order of `outputs`, in memory of the process.
@@ -80,6 +87,26 @@ impl Graph {
     }
 }
 
+/// A session on the device: on a processor with the operators of `kernels` and with weights that all sessions share.
+pub(super) fn load(mut builder: SessionBuilder, path: &Path, device: Device) -> ort::Result<(Session, Option<Arc<Weights>>)> {
+    if device != Device::Cpu {
+        return Ok((builder.commit_from_file(path)?, None));
+    }
+    let error = |reason: String| ort::Error::new(reason);
+    let mut model = Model::decode(Bytes::from(std::fs::read(path).map_err(|e| error(e.to_string()))?)).map_err(|e| error(e.to_string()))?;
+    let (builder, rewritten) = kernels::put_into(&mut model, builder)?;
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let (mut builder, weights) = weights::share(builder, &model, folder)?;
+    let session = if rewritten {
+        // Where the graph's file would lie, which its weights lie beside.
+        let mut builder = builder.with_config_entry(EXTERNAL_FOLDER, folder.to_string_lossy())?;
+        builder.commit_from_memory(&model.encode_to_vec())?
+    } else {
+        builder.commit_from_file(path)?
+    };
+    Ok((session, weights))
+}
+
 /// A tensor over `memory` from byte `offset` on. It must not outlive the memory: bindings and what they bind have one owner.
 pub(super) fn view(session: &Session, memory: &Memory, kind: Kind, offset: usize, shape: &[usize]) -> ort::Result<DynValue> {
     let bytes = shape.iter().product::<usize>() * kind.size();
@@ -87,6 +114,33 @@ pub(super) fn view(session: &Session, memory: &Memory, kind: Kind, offset: usize
     let cpu = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
     // SAFETY: the memory holds the tensor, as asserted.
     unsafe { tensor(session, &cpu, memory.pointer().add(offset).cast(), bytes, kind, shape) }
+}
+
+/// A tensor of the type `element`, a number of onnx.proto's `TensorProto.DataType`, over bytes of the process.
+///
+/// # Safety
+/// The bytes outlive the value, and nobody writes to it.
+pub(super) unsafe fn tensor_over(bytes: &[u8], element: i32, shape: &[i64]) -> ort::Result<DynValue> {
+    let kind = match element {
+        1 => sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT,
+        2 => sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_UINT8,
+        7 => sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_INT64,
+        10 => sys::ONNXTensorElementDataType::ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT16,
+        other => return Err(ort::Error::new(format!("weights of type {other}"))),
+    };
+    let cpu = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
+    let mut value: *mut sys::OrtValue = std::ptr::null_mut();
+    // SAFETY: the shape is as long as it says; ONNX Runtime refuses one that needs more bytes.
+    unsafe {
+        let data = bytes.as_ptr().cast_mut().cast();
+        let (api, info) = (ort::api(), cpu.ptr());
+        let status =
+            (api.CreateTensorWithDataAsOrtValue)(info, data, bytes.len(), shape.as_ptr(), shape.len(), kind, &raw mut value);
+        ort::Error::result_from_status(status)?;
+        let value = NonNull::new(value).ok_or_else(|| ort::Error::new("no tensor was made"))?;
+        // The allocator is only asked for because the value is a tensor; its data is not freed, since it did not make them.
+        Ok(DynValue::from_ptr(value, Some(&Allocator::default())))
+    }
 }
 
 /// # Safety

@@ -1,15 +1,16 @@
 //! ONNX Runtime: finding and loading the library, execution providers, sessions, and the memory that graphs share. Knows nothing of RETRO.
 
 mod device;
+mod format;
 mod graph;
 mod kernels;
 mod memory;
 mod runtime;
+mod weights;
 mod workspace;
 
 pub use device::Device;
 pub use graph::Graph;
-pub use kernels::own_operators;
 pub use memory::{Array, Element, Kind, Memory};
 pub use runtime::{Runtime, default_library};
 pub use workspace::{Binding, BufferId, GraphId, Part, Parts, Workspace};

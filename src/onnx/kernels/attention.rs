@@ -66,6 +66,7 @@ impl Layer {
         queries.clear();
         let mut key = [0.0; MAX_HEAD];
         let key = &mut key[..self.head];
+        let mut rounded = [0; MAX_HEAD];
         for (number, token) in packed.chunks_exact(self.packed()).enumerate() {
             let row = number / step;
             let position = caches.last[row] as usize + 1 - step + number % step;
@@ -86,8 +87,8 @@ impl Layer {
                 let (keys, values) = (&mut caches.keys[cache.clone()], &mut caches.values[cache]);
                 let first = position / LANES * LANES * self.head + position % LANES;
                 if self.half {
-                    store(keys, first, LANES, halves(key));
-                    store(values, position * self.head, 1, halves(&of_values[part]));
+                    store(keys, first, LANES, halves(key, &mut rounded));
+                    store(values, position * self.head, 1, halves(&of_values[part], &mut rounded));
                 } else {
                     store(keys, first, LANES, key.iter().map(|number| number.to_ne_bytes()));
                     store(values, position * self.head, 1, of_values[part].iter().map(|number| number.to_ne_bytes()));
@@ -136,18 +137,25 @@ fn store<const N: usize>(cache: &mut [u8], first: usize, stride: usize, numbers:
     }
 }
 
-/// The bits of the nearest float16 of each number of a head.
-fn halves(numbers: &[f32]) -> impl Iterator<Item = [u8; 2]> {
-    assert!(is_supported() && numbers.len().is_multiple_of(LANES));
-    numbers.chunks_exact(LANES).flat_map(|sixteen| {
-        let mut halves = [0u16; LANES];
-        // SAFETY: the processor has the instructions, and both slices hold 16 numbers.
+/// The nearest float16 of each number of a head, as bits.
+fn halves<'a>(numbers: &[f32], halves: &'a mut [u16; MAX_HEAD]) -> impl Iterator<Item = [u8; 2]> + 'a {
+    assert!(is_supported() && numbers.len().is_multiple_of(LANES) && numbers.len() <= MAX_HEAD);
+    // SAFETY: the processor has the instructions, and the numbers are whole registers that `halves` has room for, as asserted.
+    unsafe { round(numbers, halves) };
+    halves[..numbers.len()].iter().map(|half| half.to_ne_bytes())
+}
+
+/// # Safety
+/// The processor has the instructions; `halves` has room for the numbers, which are whole registers.
+#[target_feature(enable = "avx512f")]
+unsafe fn round(numbers: &[f32], halves: &mut [u16]) {
+    for at in (0..numbers.len()).step_by(LANES) {
+        // SAFETY: as the caller answers for.
         unsafe {
-            let rounded = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm512_loadu_ps(sixteen.as_ptr()));
-            _mm256_storeu_si256(halves.as_mut_ptr().cast(), rounded);
+            let rounded = _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(_mm512_loadu_ps(numbers.as_ptr().add(at)));
+            _mm256_storeu_si256(halves.as_mut_ptr().add(at).cast(), rounded);
         }
-        halves.map(u16::to_ne_bytes)
-    })
+    }
 }
 
 /// Rotates the first numbers of a head by its position's angles, pairing each with the one half of them further (NeoX's order).

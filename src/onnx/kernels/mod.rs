@@ -15,32 +15,26 @@ mod rewrite;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod tests;
 
-use std::path::Path;
-
-use ort::session::Session;
 use ort::session::builder::SessionBuilder;
 
+use super::format::Model;
+
 /// Whether graphs on this processor run with these operators.
-pub fn own_operators() -> bool {
+fn are_supported() -> bool {
     #[cfg(target_arch = "x86_64")]
     return product::is_supported() && attention::is_supported();
     #[cfg(not(target_arch = "x86_64"))]
     return false;
 }
 
-/// A session on the processor, with these operators where they serve.
-pub(super) fn commit(mut builder: SessionBuilder, path: &Path) -> ort::Result<Session> {
+/// Puts these operators into a graph where they serve, and says whether any does; the session then knows them.
+pub(super) fn put_into(model: &mut Model, builder: SessionBuilder) -> ort::Result<(SessionBuilder, bool)> {
     #[cfg(target_arch = "x86_64")]
-    if own_operators() {
-        let onnx = std::fs::read(path).map_err(|e| ort::Error::new(e.to_string()))?;
+    if are_supported() {
         let served = rewrite::Served { product: product::serves, attention: attention::serves };
-        if let Some(onnx) = rewrite::rewrite(&onnx, &served).map_err(|e| ort::Error::new(e.to_string()))? {
-            let folder = path.parent().unwrap_or(Path::new("."));
-            return builder
-                .with_operators(operators::domain()?)?
-                .with_config_entry("session.model_external_initializers_file_folder_path", folder.to_string_lossy())?
-                .commit_from_memory(&onnx);
+        if rewrite::rewrite(model, &served).map_err(|e| ort::Error::new(e.to_string()))? {
+            return Ok((builder.with_operators(operators::domain()?)?, true));
         }
     }
-    builder.commit_from_file(path)
+    Ok((builder, false))
 }

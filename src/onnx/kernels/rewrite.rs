@@ -2,6 +2,8 @@
 
 use prost::Message;
 
+use crate::onnx::format::{Attribute, Model, Node, OpsetImport, Value};
+
 /// Operators of this module, in the domain that the rewritten graph imports.
 pub(super) const DOMAIN: &str = "retro.cpu";
 const MICROSOFT: &str = "com.microsoft";
@@ -9,128 +11,6 @@ const MICROSOFT: &str = "com.microsoft";
 const FLOAT: i32 = 1;
 /// `AttributeProto.AttributeType.INT`.
 const INT: i32 = 2;
-
-// The messages of onnx.proto as far as they are read or changed; what is opaque here is carried over as bytes.
-
-#[derive(Clone, PartialEq, Message)]
-struct Model {
-    #[prost(int64, optional, tag = "1")]
-    ir_version: Option<i64>,
-    #[prost(bytes = "vec", optional, tag = "2")]
-    producer_name: Option<Vec<u8>>,
-    #[prost(bytes = "vec", optional, tag = "3")]
-    producer_version: Option<Vec<u8>>,
-    #[prost(bytes = "vec", optional, tag = "4")]
-    domain: Option<Vec<u8>>,
-    #[prost(int64, optional, tag = "5")]
-    model_version: Option<i64>,
-    #[prost(bytes = "vec", optional, tag = "6")]
-    doc_string: Option<Vec<u8>>,
-    #[prost(message, optional, tag = "7")]
-    graph: Option<Graph>,
-    #[prost(message, repeated, tag = "8")]
-    opset_import: Vec<OpsetImport>,
-    #[prost(bytes = "vec", repeated, tag = "14")]
-    metadata_props: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "25")]
-    functions: Vec<Vec<u8>>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct OpsetImport {
-    #[prost(string, tag = "1")]
-    domain: String,
-    #[prost(int64, tag = "2")]
-    version: i64,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Graph {
-    #[prost(bytes = "vec", repeated, tag = "1")]
-    node: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", optional, tag = "2")]
-    name: Option<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "5")]
-    initializer: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", optional, tag = "10")]
-    doc_string: Option<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "11")]
-    input: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "12")]
-    output: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "13")]
-    value_info: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "14")]
-    quantization_annotation: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "15")]
-    sparse_initializer: Vec<Vec<u8>>,
-    #[prost(bytes = "vec", repeated, tag = "16")]
-    metadata_props: Vec<Vec<u8>>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Node {
-    #[prost(string, repeated, tag = "1")]
-    input: Vec<String>,
-    #[prost(string, repeated, tag = "2")]
-    output: Vec<String>,
-    #[prost(string, tag = "3")]
-    name: String,
-    #[prost(string, tag = "4")]
-    op_type: String,
-    #[prost(message, repeated, tag = "5")]
-    attribute: Vec<Attribute>,
-    #[prost(string, tag = "7")]
-    domain: String,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Attribute {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(float, optional, tag = "2")]
-    f: Option<f32>,
-    #[prost(int64, optional, tag = "3")]
-    i: Option<i64>,
-    #[prost(bytes = "vec", optional, tag = "4")]
-    s: Option<Vec<u8>>,
-    #[prost(int32, optional, tag = "20")]
-    kind: Option<i32>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Value {
-    #[prost(string, tag = "1")]
-    name: String,
-    #[prost(message, optional, tag = "2")]
-    kind: Option<ValueKind>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct ValueKind {
-    #[prost(message, optional, tag = "1")]
-    tensor: Option<TensorKind>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct TensorKind {
-    #[prost(int32, tag = "1")]
-    element: i32,
-    #[prost(message, optional, tag = "2")]
-    shape: Option<Shape>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Shape {
-    #[prost(message, repeated, tag = "1")]
-    dimension: Vec<Dimension>,
-}
-
-#[derive(Clone, PartialEq, Message)]
-struct Dimension {
-    #[prost(int64, optional, tag = "1")]
-    size: Option<i64>,
-}
 
 impl Node {
     fn is(&self, operator: &str) -> bool {
@@ -165,19 +45,18 @@ pub(super) struct Served {
     pub attention: fn(head: usize) -> bool,
 }
 
-/// The graph `onnx` with the operators of this module where they can serve; none where they cannot.
+/// Puts the operators of this module into a graph where they can serve; false where they cannot.
 ///
 /// # Errors
-/// It is no ONNX.
-pub(super) fn rewrite(onnx: &[u8], served: &Served) -> Result<Option<Vec<u8>>, prost::DecodeError> {
-    let mut model = Model::decode(onnx)?;
-    let Some(graph) = &mut model.graph else { return Ok(None) };
-    let inputs = graph.input.iter().map(|input| Value::decode(&input[..])).collect::<Result<Vec<_>, _>>()?;
+/// A node is no ONNX.
+pub(super) fn rewrite(model: &mut Model, served: &Served) -> Result<bool, prost::DecodeError> {
+    let Some(graph) = &mut model.graph else { return Ok(false) };
+    let inputs = graph.input.iter().map(|input| Value::decode(input.clone())).collect::<Result<Vec<_>, _>>()?;
     let (mut products, mut attentions) = (0, Vec::new());
     for bytes in &mut graph.node {
-        let node = Node::decode(&bytes[..])?;
+        let node = Node::decode(bytes.clone())?;
         if let Some(replaced) = product(&node, served) {
-            *bytes = replaced.encode_to_vec();
+            *bytes = replaced.encode_to_vec().into();
             products += 1;
         } else if let Some(replaced) = attention(&node, &inputs, served) {
             attentions.push((bytes, replaced));
@@ -188,10 +67,12 @@ pub(super) fn rewrite(onnx: &[u8], served: &Served) -> Result<Option<Vec<u8>>, p
         // What comes out of products with 8-bit activations has no more digits than float16 keeps.
         let half = Attribute { name: "half".to_owned(), i: Some(i64::from(products > 0)), kind: Some(INT), ..Attribute::default() };
         node.attribute.push(half);
-        *bytes = node.encode_to_vec();
+        *bytes = node.encode_to_vec().into();
     }
-    model.opset_import.push(OpsetImport { domain: DOMAIN.to_owned(), version: 1 });
-    Ok(rewritten.then(|| model.encode_to_vec()))
+    if rewritten {
+        model.opset_import.push(OpsetImport { domain: DOMAIN.to_owned(), version: 1 });
+    }
+    Ok(rewritten)
 }
 
 fn product(node: &Node, served: &Served) -> Option<Node> {
