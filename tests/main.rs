@@ -10,6 +10,7 @@ mod ending;
 mod eval;
 mod openapi;
 mod samples;
+mod score;
 mod server;
 mod startup;
 mod support;

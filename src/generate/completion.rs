@@ -63,12 +63,7 @@ impl CompletionRun {
             logprobs: request.logprobs,
             prompt_tokens: request.prompt.len(),
             completion_tokens: 0,
-            retrieval: RetrievalSummary {
-                enabled: request.uses_neighbours(),
-                alignment: request.alignment,
-                interval: request.interval,
-                database_version: 0,
-            },
+            retrieval: RetrievalSummary::of(&request.retrieval),
             clock: Clock::default(),
         }
     }
@@ -100,9 +95,9 @@ impl CompletionRun {
         }
     }
 
-    pub fn announce(&self, chunk: usize, text: String, neighbours: Vec<NeighbourView>) {
+    pub fn announce(&self, chunk: ChunkRetrieval) {
         // Where nobody listens, the next look at the events says so.
-        let _ = self.send(Event::Retrieval(ChunkRetrieval { choice: 0, chunk: chunk as u32, text, neighbours }));
+        let _ = self.send(Event::Retrieval(chunk));
     }
 
     /// Samples a token from the logits [V] of the last one, and sends what it makes certain.

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::GenerateError;
-use super::request::Alignment;
+use super::request::{Alignment, ValidRetrieval};
 use crate::neighbours::Neighbour;
 
 /// One neighbour as clients see it.
@@ -123,7 +123,7 @@ pub struct Timings {
     pub decode_ms: f64,
 }
 
-/// How retrieval went for the whole completion.
+/// How retrieval went for the whole sequence.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct RetrievalSummary {
     pub enabled: bool,
@@ -132,6 +132,14 @@ pub struct RetrievalSummary {
     pub interval: usize,
     /// Version of the collection at the last search; 0 where there was none.
     pub database_version: u64,
+}
+
+impl RetrievalSummary {
+    /// Before anything was looked up.
+    pub(super) fn of(retrieval: &ValidRetrieval) -> Self {
+        let ValidRetrieval { alignment, interval, .. } = *retrieval;
+        Self { enabled: retrieval.uses_neighbours(), alignment, interval, database_version: 0 }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]

@@ -1,4 +1,4 @@
-//! Completions: validated request -> scheduler -> sampler -> stream of events. Knows nothing of HTTP.
+//! Completions: validated request -> scheduler -> sampler -> stream of events; and the scores of texts. Knows nothing of HTTP.
 
 mod completion;
 mod engine;
@@ -21,10 +21,10 @@ pub use events::{
 pub use generator::Generator;
 pub use request::{
     Alignment, CompletionRequest, Limits, MAX_LOGPROBS, NeighbourSource, ProvidedNeighbour, RetrievalRequest, Sampling,
-    SearchOptions, Stop, ValidCompletion,
+    ScoreRequest, SearchOptions, Stop, ValidCompletion, ValidScore,
 };
 pub use retriever::{RetrievalError, Retrieved, Retriever, TextNeighbours};
-pub use score::ScoreRequest;
+pub use score::{GivenText, Score};
 
 use crate::onnx::OnnxError;
 

@@ -1,13 +1,15 @@
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::GenerateError;
 use super::completion::{CompletionRun, Gone, Next};
 use super::engine::Engine;
-use super::lookup::{Answer, Lookup, Query, Request, Source};
+use super::events::ChunkRetrieval;
+use super::lookup::{Answer, Found, Lookup, Query, Request, Source};
 use super::score::ScoreRun;
 use crate::model::{Logits, Slot};
 use crate::onnx::OnnxError;
@@ -30,9 +32,12 @@ pub(super) struct Job {
     pub source: Option<Source>,
     pub work: Work,
     pub queued_at: Instant,
-    /// Its place in the queue, given up when it has a slot.
-    pub place: Option<OwnedSemaphorePermit>,
+    /// Its request's place in the queue, given up when each of the request's jobs has a slot.
+    pub place: Place,
 }
+
+/// None where the queue is not bounded.
+pub(super) type Place = Option<Arc<OwnedSemaphorePermit>>;
 
 /// What becomes of a sequence's logits.
 pub(super) enum Work {
@@ -52,6 +57,21 @@ impl Work {
         match self {
             Self::Complete(run) => run.fail(error),
             Self::Score(run) => run.fail(error),
+        }
+    }
+
+    /// Neighbours were looked up in this version of the collection, and the sequence waited so long for them.
+    fn looked_up(&mut self, waited: Duration, version: u64) {
+        match self {
+            Self::Complete(run) => run.looked_up(waited, version),
+            Self::Score(run) => run.looked_up(version),
+        }
+    }
+
+    fn announce(&mut self, chunk: ChunkRetrieval) {
+        match self {
+            Self::Complete(run) => run.announce(chunk),
+            Self::Score(run) => run.announce(chunk),
         }
     }
 
@@ -146,14 +166,10 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
             Err(error) => return self.end(at, Some(error)),
         };
         running.state = State::Finishing;
-        if let Work::Complete(run) = &mut running.work {
-            run.looked_up(since.elapsed(), answer.version);
-        }
-        for chunk in found {
-            self.engine.attend(running.slot, chunk.chunk, chunk.encoded);
-            if let Work::Complete(run) = &mut running.work {
-                run.announce(chunk.chunk, chunk.text, chunk.shown);
-            }
+        running.work.looked_up(since.elapsed(), answer.version);
+        for Found { chunk, text, encoded, shown: neighbours } in found {
+            self.engine.attend(running.slot, chunk, encoded);
+            running.work.announce(ChunkRetrieval { choice: 0, chunk: chunk as u32, text, neighbours });
         }
     }
 

@@ -23,8 +23,8 @@ use super::problem::{ApiError, Code};
 use super::retrieve::check_collection;
 use crate::app::App;
 use crate::generate::{
-    Alignment, ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, Timings, TokenLogProbs, Usage,
-    fold,
+    ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, RetrievalSummary, Timings, TokenLogProbs,
+    Usage, fold,
 };
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -61,14 +61,10 @@ struct Choice {
 
 /// Which neighbours the model read.
 #[derive(Serialize, ToSchema)]
-struct RetrievalReport {
-    enabled: bool,
-    alignment: Alignment,
-    /// Tokens from one look-up to the next.
-    interval: usize,
-    /// Version of the collection at the last search; 0 where there was none.
-    database_version: u64,
-    chunks: Vec<ChunkRetrieval>,
+pub struct RetrievalReport {
+    #[serde(flatten)]
+    pub summary: RetrievalSummary,
+    pub chunks: Vec<ChunkRetrieval>,
 }
 
 struct Errors;
@@ -173,13 +169,7 @@ async fn complete(
             finish_reason,
             logprobs: wants_logprobs.then_some(completion.logprobs),
         }],
-        retrieval: RetrievalReport {
-            enabled: done.retrieval.enabled,
-            alignment: done.retrieval.alignment,
-            interval: done.retrieval.interval,
-            database_version: done.retrieval.database_version,
-            chunks: completion.chunks,
-        },
+        retrieval: RetrievalReport { summary: done.retrieval, chunks: completion.chunks },
         usage: done.usage,
         timings: done.timings,
     };

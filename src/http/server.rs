@@ -85,7 +85,7 @@ struct LimitsInfo {
     neighbours: usize,
     max_neighbours: usize,
     max_logprobs: usize,
-    /// Completions that may wait.
+    /// Completions and scores that may wait.
     max_queue: usize,
     max_body_bytes: usize,
     max_document_bytes: usize,

@@ -15,6 +15,7 @@ use crate::generate::events::{Event, NeighbourView};
 use crate::generate::lookup::{Answer, Found, Lookup, Request, Source};
 use crate::generate::request::{Alignment, CompletionRequest, Limits, RetrievalRequest};
 use crate::generate::scheduler::{Job, Scheduler, Ticket, Work};
+use crate::generate::score::{ScoreAnswer, ScoreRun};
 use crate::model::{Checked, EncodedNeighbours, Logits, ModelFolder, Slot};
 use crate::onnx::{Device, OnnxError};
 use crate::text::{CHUNK_LENGTH, Grid, TokenId, Tokenizer};
@@ -27,6 +28,8 @@ pub struct FakeEngine {
     pub open: usize,
     pub fail_next_step: bool,
     logits: Vec<f32>,
+    /// Of logits that the last `finish` gave.
+    rows: usize,
 }
 
 struct FakeSequence {
@@ -94,11 +97,12 @@ impl Engine for Shared<FakeEngine> {
         self.borrow_mut().sequence(slot).known.push(chunk);
     }
 
-    fn finish(&mut self, slot: Slot, _: Logits) -> Result<Option<Range<usize>>, OnnxError> {
+    fn finish(&mut self, slot: Slot, logits: Logits) -> Result<Option<Range<usize>>, OnnxError> {
         let mut engine = self.borrow_mut();
         let sequence = engine.sequence(slot);
         let Some(span) = sequence.ready() else { return Ok(None) };
         sequence.finished = span.end;
+        engine.rows = if logits == Logits::All { span.len() } else { 1 };
         engine.log.push(format!("finish {}", slot.0));
         Ok(Some(span))
     }
@@ -123,8 +127,9 @@ impl Engine for Shared<FakeEngine> {
 
     fn logits(&self) -> ChunksExact<'_, f32> {
         // The numbers never change, so that they can be given out past the borrow.
-        let logits: &[f32] = Box::leak(self.borrow().logits.clone().into_boxed_slice());
-        logits.chunks_exact(logits.len())
+        let engine = self.borrow();
+        let logits: &[f32] = Box::leak(engine.logits.repeat(engine.rows).into_boxed_slice());
+        logits.chunks_exact(engine.logits.len())
     }
 
     fn logits_of(&self, _: Slot) -> &[f32] {
@@ -242,6 +247,21 @@ impl Harness {
         };
         self.scheduler().queue(job);
         Client { receiver, events: Vec::new() }
+    }
+
+    /// A score of a text of so many tokens, of which the first `given` are not scored; the neighbours are looked up with `retrieval`.
+    pub fn score(&mut self, tokens: usize, given: usize, retrieval: bool) -> ScoreAnswer {
+        let (run, answer) = ScoreRun::new(given, 300);
+        let job = Job {
+            tokens: vec![300; tokens - 1],
+            grid: Grid::prompt_start(),
+            source: retrieval.then(|| Source::Provided(Vec::new(), Vec::new())),
+            work: Work::Score(run),
+            queued_at: Instant::now(),
+            place: None,
+        };
+        self.scheduler().queue(job);
+        answer
     }
 
     fn scheduler(&mut self) -> &mut Scheduler<Shared<FakeEngine>, Shared<FakeLookup>> {

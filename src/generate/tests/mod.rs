@@ -1,6 +1,7 @@
 //! The scheduler step by step, with an engine and a look-up whose every answer the test decides.
 
 mod fake;
+mod score;
 
 use fake::{FakeLookup, Harness, completion};
 
