@@ -6,6 +6,7 @@ mod company;
 mod complete;
 mod crash;
 mod documents;
+mod echo;
 mod ending;
 mod eval;
 mod openapi;

@@ -121,6 +121,26 @@ async fn a_completion_scores_what_its_log_probabilities_say() {
 }
 
 #[tokio::test]
+async fn an_echoed_prompt_has_the_log_probabilities_of_its_score() {
+    let server = Server::start(&["--precision=fp32"]).await;
+    ingest(&server.url, json!([{"text": TEXT}])).await;
+    for retrieval in [json!({"alignment": "prompt_start"}), json!({"enabled": false})] {
+        let body = json!({"prompt": TEXT, "max_tokens": 20, "echo": true, "logprobs": 0, "retrieval": retrieval});
+        let echoed = post(&server.url, "/v1/complete", body).await.ok();
+        let prompt = echoed["usage"]["prompt_tokens"].as_u64().unwrap() as usize;
+        let echoed = &echoed["choices"][0]["logprobs"].as_array().unwrap()[1..prompt];
+        let scored = score(&server.url, json!({"text": TEXT, "token_log_probs": true, "retrieval": retrieval})).await;
+        let arm = if retrieval["enabled"] == false { "without_retrieval" } else { "with_retrieval" };
+        let scored = log_probs(&scored, arm);
+        assert_eq!(echoed.len(), scored.len());
+        for (at, (echoed, scored)) in echoed.iter().zip(scored).enumerate() {
+            let distance = (number(&echoed["log_prob"]) - scored).abs();
+            assert!(distance < 1e-4, "{retrieval}, token {at}: {distance}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn texts_that_cannot_be_scored() {
     let context = get(shared(), "/v1/info").await.ok()["limits"]["context"].as_u64().unwrap() as usize;
     // One token each, and one more at the beginning.

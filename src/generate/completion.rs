@@ -1,3 +1,5 @@
+use std::ops::Range;
+use std::slice::ChunksExact;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,8 @@ pub(super) struct CompletionRun {
     events: EventSender,
     sampler: Sampler,
     text: Text,
+    /// Until it is sent.
+    echo: Option<Echo>,
     end_of_text: TokenId,
     max_tokens: usize,
     logprobs: Option<usize>,
@@ -39,6 +43,13 @@ pub(super) struct CompletionRun {
     completion_tokens: usize,
     retrieval: RetrievalSummary,
     clock: Clock,
+}
+
+/// The prompt, where it comes before the completion.
+struct Echo {
+    text: String,
+    /// Of its tokens so far, where they are asked for.
+    log_probs: Vec<TokenLogProbs>,
 }
 
 /// Where the time goes.
@@ -53,11 +64,19 @@ struct Clock {
 
 impl CompletionRun {
     pub fn new(tokenizer: Arc<Tokenizer>, request: &ValidCompletion, manifest: &Manifest, events: EventSender) -> Self {
+        let first = |_| TokenLogProbs {
+            token: tokenizer.decode(&request.prompt[..1]),
+            token_id: request.prompt[0],
+            log_prob: None,
+            top: Vec::new(),
+        };
+        let echo = request.echo.clone().map(|text| Echo { text, log_probs: request.logprobs.map(first).into_iter().collect() });
         Self {
             tokenizer,
             events,
             sampler: Sampler::new(request.sampling.clone(), manifest.pad_token),
             text: Text { utf8: Utf8Stream::default(), stops: Stops::new(request.stop.clone()) },
+            echo,
             end_of_text: manifest.end_of_text_token,
             max_tokens: request.max_tokens,
             logprobs: request.logprobs,
@@ -100,11 +119,25 @@ impl CompletionRun {
         let _ = self.send(Event::Retrieval(chunk));
     }
 
+    /// Whether the logits of all tokens of its prompt are wanted.
+    pub fn takes_prompt(&self) -> bool {
+        self.echo.is_some() && self.logprobs.is_some()
+    }
+
+    /// Takes the logits of the tokens `span` of the prompt `tokens`.
+    pub fn take_prompt(&mut self, logits: ChunksExact<'_, f32>, tokens: &[TokenId], span: Range<usize>) {
+        let (Some(mut echo), Some(count)) = (self.echo.take(), self.logprobs) else { return };
+        let predicted = tokens[span.start + 1..].iter().zip(logits).take(span.len());
+        echo.log_probs.extend(predicted.map(|(&token, row)| self.log_probs(row, token, count)));
+        self.echo = Some(echo);
+    }
+
     /// Samples a token from the logits [V] of the last one, and sends what it makes certain.
     pub fn next(&mut self, logits: &[f32]) -> Result<Next, Gone> {
         if self.clock.first_logits.is_none() {
             self.clock.first_logits = Some(Instant::now());
             self.clock.prefill_retrieval = self.clock.retrieval;
+            self.send_echo()?;
         }
         let token = self.sampler.sample(logits);
         if token == self.end_of_text {
@@ -125,6 +158,16 @@ impl CompletionRun {
             return self.finish(FinishReason::Length);
         }
         Ok(Next::Token(token))
+    }
+
+    fn send_echo(&mut self) -> Result<(), Gone> {
+        let Some(Echo { text, log_probs }) = self.echo.take() else { return Ok(()) };
+        let mut log_probs = log_probs.into_iter();
+        self.send(Event::Token(TokenEvent { choice: 0, text, logprobs: log_probs.next() }))?;
+        for logprobs in log_probs {
+            self.send(Event::Token(TokenEvent { choice: 0, text: String::new(), logprobs: Some(logprobs) }))?;
+        }
+        Ok(())
     }
 
     /// Sends what is still held back, and the end.
@@ -149,14 +192,16 @@ impl CompletionRun {
 
     fn log_probs(&self, logits: &[f32], token: TokenId, count: usize) -> TokenLogProbs {
         let total = log_sum_exp(logits);
-        let entry = |token: TokenId, logit: f32| TokenLogProb {
-            token: self.tokenizer.decode(&[token]),
-            token_id: token,
-            log_prob: (f64::from(logit) - total) as f32,
-        };
+        let log_prob = |logit: f32| (f64::from(logit) - total) as f32;
+        let text = |token: TokenId| self.tokenizer.decode(&[token]);
+        let top = greatest(logits, count).into_iter();
         TokenLogProbs {
-            sampled: entry(token, logits[token as usize]),
-            top: greatest(logits, count).into_iter().map(|(token, logit)| entry(token, logit)).collect(),
+            token: text(token),
+            token_id: token,
+            log_prob: Some(log_prob(logits[token as usize])),
+            top: top
+                .map(|(token, logit)| TokenLogProb { token: text(token), token_id: token, log_prob: log_prob(logit) })
+                .collect(),
         }
     }
 

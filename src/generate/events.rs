@@ -59,7 +59,7 @@ pub struct ChunkRetrieval {
     pub neighbours: Vec<NeighbourView>,
 }
 
-/// A token's natural-log probability under the model, before temperature and filters.
+/// A token that might stand at a place, with its natural-log probability before temperature and filters.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TokenLogProb {
     /// The token's text; U+FFFD where it is part of a character.
@@ -70,16 +70,22 @@ pub struct TokenLogProb {
     pub log_prob: f32,
 }
 
-/// One sampled token.
+/// A sampled token or one of an echoed prompt, with its natural-log probability before temperature and filters.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TokenLogProbs {
-    #[serde(flatten)]
-    pub sampled: TokenLogProb,
-    /// The most probable tokens at this place, as many as `logprobs` asked for.
+    /// The token's text; U+FFFD where it is part of a character.
+    #[schema(example = " the")]
+    pub token: String,
+    pub token_id: u32,
+    /// null for the first token of an echoed prompt, which nothing predicts.
+    #[schema(example = -1.25)]
+    pub log_prob: Option<f32>,
+    /// The most probable tokens at this place, as many as `logprobs` asked for; none for the first token of an echoed prompt.
     pub top: Vec<TokenLogProb>,
 }
 
 /// Text that became certain. It may be empty (part of a character, or held back for a stop string), and holds several tokens then later.
+/// With `echo` the first one holds the whole prompt; where there are log-probabilities, the prompt's other tokens follow without text.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TokenEvent {
     pub choice: u32,

@@ -91,7 +91,8 @@ impl Generator {
     /// [`GenerateError::Overloaded`] where the queue is full, [`GenerateError::ShuttingDown`] after `shut_down`.
     pub fn submit(&self, request: ValidCompletion) -> Result<EventStream, GenerateError> {
         let place = self.place()?;
-        // Each token and each chunk is at most one event (neighbours are refreshed at most every token), then the held-back text and the end.
+        // Each token, those of an echoed prompt too, and each chunk is at most one event (neighbours are refreshed at most every token), then
+        // the held-back text and the end.
         let (events, receiver) = mpsc::channel(2 * self.limits.context + 4);
         let grid = request.retrieval.grid(request.prompt.len());
         let run = CompletionRun::new(Arc::clone(&self.tokenizer), &request, &self.manifest, events);

@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::slice::ChunksExact;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -77,8 +78,16 @@ impl Work {
 
     fn logits(&self) -> Logits {
         match self {
-            Self::Complete(_) => Logits::Last,
-            Self::Score(_) => Logits::All,
+            Self::Complete(run) if !run.takes_prompt() => Logits::Last,
+            Self::Complete(_) | Self::Score(_) => Logits::All,
+        }
+    }
+
+    /// Takes the logits of all of the tokens `span`.
+    fn take(&mut self, logits: ChunksExact<'_, f32>, tokens: &[TokenId], span: Range<usize>) {
+        match self {
+            Self::Complete(run) => run.take_prompt(logits, tokens, span),
+            Self::Score(run) => run.take(logits, tokens, span),
         }
     }
 }
@@ -269,16 +278,18 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
     /// One span of the upper graph; at the end of the sequence, what follows from its logits.
     fn finish(&mut self, at: usize) -> Result<(), OnnxError> {
         let running = &mut self.running[at];
-        let Some(span) = self.engine.finish(running.slot, running.work.logits())? else { return Ok(()) };
-        if let Work::Score(run) = &mut running.work {
-            run.take(self.engine.logits(), &running.tokens, span.clone());
+        let wanted = running.work.logits();
+        let Some(span) = self.engine.finish(running.slot, wanted)? else { return Ok(()) };
+        if wanted == Logits::All {
+            running.work.take(self.engine.logits(), &running.tokens, span.clone());
         }
         if span.end < running.tokens.len() {
             return Ok(());
         }
         match &mut running.work {
             Work::Complete(run) => {
-                let logits = self.engine.logits().next().expect("the last token's");
+                let rows = if wanted == Logits::All { span.len() } else { 1 };
+                let logits = self.engine.logits().nth(rows - 1).expect("the last token's");
                 let next = run.next(logits);
                 self.follow(at, next);
             }

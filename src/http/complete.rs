@@ -51,11 +51,11 @@ struct CompletionResponse {
 #[derive(Serialize, ToSchema)]
 struct Choice {
     index: u32,
-    /// The completion without its prompt.
+    /// The completion, after its prompt where the request asked for that.
     #[schema(example = " 2021")]
     text: String,
     finish_reason: FinishReason,
-    /// One for each token, where the request asked for them.
+    /// One for each token, where the request asked for them; with `echo` the prompt's come first.
     logprobs: Option<Vec<TokenLogProbs>>,
 }
 
@@ -116,6 +116,8 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
         ("sampled" = (summary = "Sampled, repeatable by its seed", value = json!({
             "prompt": "The honey bee", "max_tokens": 32, "temperature": 0.8, "top_p": 0.95, "seed": 7, "stop": ["\n\n"]}))),
         ("stream" = (summary = "As server-sent events", value = json!({"prompt": "Tea is", "max_tokens": 24, "stream": true}))),
+        ("echo" = (summary = "The prompt too, with the log-probabilities of its tokens", value = json!({
+            "prompt": "Tea is", "max_tokens": 4, "echo": true, "logprobs": 0}))),
         ("without retrieval" = (summary = "The model without its database, with log-probabilities", value = json!({
             "prompt": "Tea is", "max_tokens": 8, "logprobs": 2, "retrieval": {"enabled": false}}))),
         ("provided" = (summary = "Neighbours of your own", value = json!({

@@ -49,10 +49,13 @@ pub struct CompletionRequest {
     /// Texts that end the completion; they are not part of it. At most 8 of 256 bytes.
     #[serde(default)]
     pub stop: Option<Stop>,
-    /// Log-probabilities of each token and of so many alternatives, 0 to 20.
+    /// Log-probabilities of each token and of so many alternatives, 0 to 20; with `echo` of the prompt's tokens too.
     #[serde(default)]
     #[schema(maximum = 20)]
     pub logprobs: Option<usize>,
+    /// true puts the prompt before the completion.
+    #[serde(default)]
+    pub echo: bool,
     /// true answers with server-sent events.
     #[serde(default)]
     pub stream: bool,
@@ -87,6 +90,8 @@ pub struct ValidCompletion {
     pub(in crate::generate) sampling: Sampling,
     pub(in crate::generate) stop: Vec<String>,
     pub(in crate::generate) logprobs: Option<usize>,
+    /// The prompt's text, where it comes before the completion's.
+    pub(in crate::generate) echo: Option<String>,
     pub(in crate::generate) retrieval: ValidRetrieval,
 }
 
@@ -111,6 +116,7 @@ impl CompletionRequest {
             seed: None,
             stop: None,
             logprobs: None,
+            echo: false,
             stream: false,
             retrieval: RetrievalRequest::default(),
         }
@@ -162,6 +168,7 @@ impl CompletionRequest {
             sampling,
             stop: stops(self.stop)?,
             logprobs: self.logprobs,
+            echo: self.echo.then_some(self.prompt),
             retrieval: self.retrieval.validate(limits, Alignment::PromptEnd)?,
         })
     }

@@ -103,7 +103,7 @@ impl Engine for Shared<FakeEngine> {
         let Some(span) = sequence.ready() else { return Ok(None) };
         sequence.finished = span.end;
         engine.rows = if logits == Logits::All { span.len() } else { 1 };
-        engine.log.push(format!("finish {}", slot.0));
+        engine.log.push(format!("finish {} {logits:?}", slot.0));
         Ok(Some(span))
     }
 
@@ -171,15 +171,21 @@ pub struct Wanted {
     max_tokens: usize,
     retrieval: bool,
     interval: usize,
+    echo: bool,
+    logprobs: Option<usize>,
 }
 
 pub fn completion(prompt: usize, max_tokens: usize) -> Wanted {
-    Wanted { prompt, max_tokens, retrieval: true, interval: CHUNK_LENGTH }
+    Wanted { prompt, max_tokens, retrieval: true, interval: CHUNK_LENGTH, echo: false, logprobs: None }
 }
 
 impl Wanted {
     pub fn without_retrieval(self) -> Self {
         Self { retrieval: false, ..self }
+    }
+
+    pub fn with_echo(self, logprobs: Option<usize>) -> Self {
+        Self { echo: true, logprobs, ..self }
     }
 
     pub fn with_interval(self, interval: usize) -> Self {
@@ -232,6 +238,8 @@ impl Harness {
         let manifest = self.folder.manifest();
         let request = CompletionRequest {
             max_tokens: Some(wanted.max_tokens),
+            echo: wanted.echo,
+            logprobs: wanted.logprobs,
             retrieval: RetrievalRequest { enabled: Some(wanted.retrieval), ..RetrievalRequest::default() },
             ..CompletionRequest::new("a")
         };

@@ -1,5 +1,5 @@
-use super::GenerateError;
 use super::fake::Harness;
+use crate::generate::GenerateError;
 
 #[test]
 fn the_tokens_after_the_given_ones_are_scored() {
