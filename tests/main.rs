@@ -1,6 +1,7 @@
 //! Black-box tests with the bundled model and real stores: over HTTP, and on the command line.
 
 mod bad_input;
+mod choices;
 mod cli;
 mod company;
 mod complete;

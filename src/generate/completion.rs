@@ -28,8 +28,12 @@ pub(super) enum Next {
     Done,
 }
 
-/// One completion: from logits to tokens, and from tokens to events.
+/// One choice of a completion: from logits to tokens, and from tokens to events.
+#[derive(Clone)]
 pub(super) struct CompletionRun {
+    choice: u32,
+    /// Choices that the prompt is prefilled for.
+    choices: usize,
     tokenizer: Arc<Tokenizer>,
     events: EventSender,
     sampler: Sampler,
@@ -46,6 +50,7 @@ pub(super) struct CompletionRun {
 }
 
 /// The prompt, where it comes before the completion.
+#[derive(Clone)]
 struct Echo {
     text: String,
     /// Of its tokens so far, where they are asked for.
@@ -53,7 +58,7 @@ struct Echo {
 }
 
 /// Where the time goes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Clock {
     queued: Duration,
     admitted: Option<Instant>,
@@ -72,6 +77,8 @@ impl CompletionRun {
         };
         let echo = request.echo.clone().map(|text| Echo { text, log_probs: request.logprobs.map(first).into_iter().collect() });
         Self {
+            choice: 0,
+            choices: request.choices,
             tokenizer,
             events,
             sampler: Sampler::new(request.sampling.clone(), manifest.pad_token),
@@ -85,6 +92,17 @@ impl CompletionRun {
             retrieval: RetrievalSummary::of(&request.retrieval),
             clock: Clock::default(),
         }
+    }
+
+    /// Other choices that will go on from its prompt.
+    pub fn to_fork(&self) -> usize {
+        if self.has_begun() { 0 } else { self.choices - 1 }
+    }
+
+    /// Those, before their first tokens.
+    pub fn forks(&self) -> impl Iterator<Item = Self> {
+        let choice = |choice| Self { choice, choices: 1, sampler: self.sampler.of_choice(choice), ..self.clone() };
+        (1..).take(self.to_fork()).map(choice)
     }
 
     pub fn is_gone(&self) -> bool {
@@ -116,7 +134,7 @@ impl CompletionRun {
 
     pub fn announce(&self, chunk: ChunkRetrieval) {
         // Where nobody listens, the next look at the events says so.
-        let _ = self.send(Event::Retrieval(chunk));
+        let _ = self.send(Event::Retrieval(ChunkRetrieval { choice: self.choice, ..chunk }));
     }
 
     /// Whether the logits of all tokens of its prompt are wanted.
@@ -147,7 +165,7 @@ impl CompletionRun {
         let logprobs = self.logprobs.map(|count| self.log_probs(logits, token, count));
         let (piece, stopped) = self.text.push(self.tokenizer.bytes(token));
         if !piece.is_empty() || logprobs.is_some() {
-            self.send(Event::Token(TokenEvent { choice: 0, text: piece, logprobs }))?;
+            self.send_text(piece, logprobs)?;
         } else if self.events.is_closed() {
             return Err(Gone);
         }
@@ -163,18 +181,15 @@ impl CompletionRun {
     fn send_echo(&mut self) -> Result<(), Gone> {
         let Some(Echo { text, log_probs }) = self.echo.take() else { return Ok(()) };
         let mut log_probs = log_probs.into_iter();
-        self.send(Event::Token(TokenEvent { choice: 0, text, logprobs: log_probs.next() }))?;
-        for logprobs in log_probs {
-            self.send(Event::Token(TokenEvent { choice: 0, text: String::new(), logprobs: Some(logprobs) }))?;
-        }
-        Ok(())
+        self.send_text(text, log_probs.next())?;
+        log_probs.try_for_each(|logprobs| self.send_text(String::new(), Some(logprobs)))
     }
 
     /// Sends what is still held back, and the end.
     fn finish(&mut self, reason: FinishReason) -> Result<Next, Gone> {
         let (rest, stopped) = self.text.finish();
         if !rest.is_empty() {
-            self.send(Event::Token(TokenEvent { choice: 0, text: rest, logprobs: None }))?;
+            self.send_text(rest, None)?;
         }
         self.done(if stopped { FinishReason::Stop } else { reason })
     }
@@ -182,7 +197,7 @@ impl CompletionRun {
     fn done(&mut self, finish_reason: FinishReason) -> Result<Next, Gone> {
         let (prompt_tokens, completion_tokens) = (self.prompt_tokens, self.completion_tokens);
         self.send(Event::Done(Done {
-            choices: vec![FinishedChoice { index: 0, finish_reason }],
+            choices: vec![FinishedChoice { index: self.choice, finish_reason }],
             retrieval: self.retrieval,
             usage: Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
             timings: self.clock.timings(),
@@ -203,6 +218,10 @@ impl CompletionRun {
                 .map(|(token, logit)| TokenLogProb { token: text(token), token_id: token, log_prob: log_prob(logit) })
                 .collect(),
         }
+    }
+
+    fn send_text(&self, text: String, logprobs: Option<TokenLogProbs>) -> Result<(), Gone> {
+        self.send(Event::Token(TokenEvent { choice: self.choice, text, logprobs }))
     }
 
     fn send(&self, event: Event) -> Result<(), Gone> {
@@ -230,6 +249,7 @@ impl Clock {
 }
 
 /// From tokens' bytes to text that may be shown.
+#[derive(Clone)]
 struct Text {
     utf8: Utf8Stream,
     stops: Stops,

@@ -10,10 +10,11 @@ use tokio_util::sync::CancellationToken;
 use super::GenerateError;
 use super::completion::CompletionRun;
 use super::events::{EventStream, NeighbourView, RetrievalSummary};
+use super::job::{Job, Place, Work};
 use super::lookup::{Aside, Source, Worker};
-use super::request::{Limits, NeighbourSource, ValidCompletion, ValidScore};
+use super::request::{Limits, MAX_CHOICES, NeighbourSource, ValidCompletion, ValidScore};
 use super::retriever::Retriever;
-use super::scheduler::{Job, Message, Place, Scheduler, Work};
+use super::scheduler::{Message, Scheduler};
 use super::score::{GivenText, Score, ScoreAnswer, ScoreRun, Scored};
 use crate::model::{Encoder, Manifest, Model, NeighbourTokens};
 use crate::text::{Grid, TokenId, Tokenizer};
@@ -48,8 +49,8 @@ impl Generator {
         max_queue: usize,
     ) -> Result<Self, GenerateError> {
         let manifest = Arc::clone(model.manifest());
-        let limits = Limits::from(&*manifest);
         let slots = model.slots();
+        let limits = Limits { max_n: MAX_CHOICES.min(slots), ..Limits::from(&*manifest) };
         let (messages, inbox) = channel();
         let (end, ended) = watch::channel(false);
         let worker = Worker { tokenizer: Arc::clone(&tokenizer), retriever, encoder };
@@ -80,7 +81,7 @@ impl Generator {
         self.limits
     }
 
-    /// Completions that run at a time.
+    /// Sequences that run at a time.
     pub fn slots(&self) -> usize {
         self.slots
     }
@@ -91,9 +92,10 @@ impl Generator {
     /// [`GenerateError::Overloaded`] where the queue is full, [`GenerateError::ShuttingDown`] after `shut_down`.
     pub fn submit(&self, request: ValidCompletion) -> Result<EventStream, GenerateError> {
         let place = self.place()?;
-        // Each token, those of an echoed prompt too, and each chunk is at most one event (neighbours are refreshed at most every token), then
-        // the held-back text and the end.
-        let (events, receiver) = mpsc::channel(2 * self.limits.context + 4);
+        let choices = request.choices;
+        // Of each choice, each token (those of an echoed prompt too) and each chunk is at most one event (neighbours are refreshed at most
+        // every token), then the held-back text and the end.
+        let (events, receiver) = mpsc::channel(choices * (2 * self.limits.context + 4));
         let grid = request.retrieval.grid(request.prompt.len());
         let run = CompletionRun::new(Arc::clone(&self.tokenizer), &request, &self.manifest, events);
         self.queue(Job {
@@ -104,7 +106,7 @@ impl Generator {
             queued_at: Instant::now(),
             place,
         })?;
-        Ok(EventStream::new(receiver, Arc::clone(&self.mean_ms)))
+        Ok(EventStream::new(receiver, choices, Arc::clone(&self.mean_ms)))
     }
 
     /// A place in the queue for one request.

@@ -4,6 +4,7 @@ mod completion;
 mod engine;
 mod events;
 mod generator;
+mod job;
 mod lookup;
 mod request;
 mod retriever;
@@ -15,8 +16,8 @@ mod stops;
 mod tests;
 
 pub use events::{
-    ChunkRetrieval, Completion, Done, Event, EventStream, FinishReason, FinishedChoice, NeighbourView, RetrievalSummary, Timings,
-    TokenEvent, TokenLogProb, TokenLogProbs, Usage, fold,
+    ChunkRetrieval, CompletedChoice, Completion, Done, Event, EventStream, FinishReason, FinishedChoice, NeighbourView,
+    RetrievalSummary, Timings, TokenEvent, TokenLogProb, TokenLogProbs, Usage, fold,
 };
 pub use generator::Generator;
 pub use request::{

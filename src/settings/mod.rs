@@ -61,7 +61,7 @@ pub struct Settings {
     #[arg(long, env = "RETRO_THREADS", value_name = "N", default_value_t = 0)]
     pub threads: usize,
 
-    /// Sequences that run at a time: a completion is one, a score two; 0: as many as fit 512 MB of key/value caches, up to 64
+    /// Sequences that run at a time: each choice of a completion is one, a score two; 0: as many as fit 512 MB of key/value caches, up to 64
     #[arg(long, env = "RETRO_SLOTS", value_name = "N", default_value_t = 0)]
     pub slots: usize,
 

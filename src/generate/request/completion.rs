@@ -7,6 +7,8 @@ use crate::invalid::Invalid;
 use crate::names::CollectionName;
 use crate::text::{TokenId, Tokenizer};
 
+/// Most choices that `n` may ask for, where there are so many slots.
+pub const MAX_CHOICES: usize = 8;
 /// Most alternatives that `logprobs` may ask for.
 pub const MAX_LOGPROBS: usize = 20;
 const MAX_STOPS: usize = 8;
@@ -20,7 +22,7 @@ pub struct CompletionRequest {
     /// Text to go on from; not empty, and shorter than the model's context.
     #[schema(example = "The Dune film was released in")]
     pub prompt: String,
-    /// Most tokens to make (default 64, less where the context leaves less); prompt and completion must fit the context together.
+    /// Most tokens of each choice (default 64, less where the context leaves less); prompt and completion must fit the context together.
     #[serde(default)]
     #[schema(example = 48, minimum = 1)]
     pub max_tokens: Option<usize>,
@@ -46,6 +48,11 @@ pub struct CompletionRequest {
     /// Makes sampling repeatable; drawn at random where it is missing.
     #[serde(default)]
     pub seed: Option<u64>,
+    /// Choices to make of the prompt, which is read once: 1 (the default) to 8, and at most as many as the server has slots. Choice `i` samples
+    /// as a request with the seed `seed` + `i` does, so with `temperature` 0 all are equal.
+    #[serde(default)]
+    #[schema(example = 1, minimum = 1, maximum = 8)]
+    pub n: Option<usize>,
     /// Texts that end the completion; they are not part of it. At most 8 of 256 bytes.
     #[serde(default)]
     pub stop: Option<Stop>,
@@ -87,6 +94,7 @@ pub struct Sampling {
 pub struct ValidCompletion {
     pub(in crate::generate) prompt: Vec<TokenId>,
     pub(in crate::generate) max_tokens: usize,
+    pub(in crate::generate) choices: usize,
     pub(in crate::generate) sampling: Sampling,
     pub(in crate::generate) stop: Vec<String>,
     pub(in crate::generate) logprobs: Option<usize>,
@@ -114,6 +122,7 @@ impl CompletionRequest {
             min_p: None,
             repetition_penalty: None,
             seed: None,
+            n: None,
             stop: None,
             logprobs: None,
             echo: false,
@@ -159,12 +168,20 @@ impl CompletionRequest {
             repetition_penalty: within("repetition_penalty", self.repetition_penalty, 0.5, 2.0, 1.0)?,
             seed: self.seed.unwrap_or_else(rand::random),
         };
+        let choices = self.n.unwrap_or(1);
+        if !(1..=limits.max_n).contains(&choices) {
+            return Err(Invalid::new(
+                "n",
+                format!("must be 1 to {}, the smaller of {MAX_CHOICES} and the server's slots, is {choices}", limits.max_n),
+            ));
+        }
         if let Some(given) = self.logprobs.filter(|&given| given > MAX_LOGPROBS) {
             return Err(Invalid::new("logprobs", format!("must be at most {MAX_LOGPROBS}, is {given}")));
         }
         Ok(ValidCompletion {
             prompt,
             max_tokens,
+            choices,
             sampling,
             stop: stops(self.stop)?,
             logprobs: self.logprobs,

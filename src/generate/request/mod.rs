@@ -4,7 +4,7 @@ mod completion;
 mod retrieval;
 mod score;
 
-pub use completion::{CompletionRequest, MAX_LOGPROBS, Sampling, Stop, ValidCompletion};
+pub use completion::{CompletionRequest, MAX_CHOICES, MAX_LOGPROBS, Sampling, Stop, ValidCompletion};
 pub use retrieval::{Alignment, NeighbourSource, ProvidedNeighbour, RetrievalRequest, SearchOptions, ValidRetrieval};
 pub use score::{ScoreRequest, ValidScore};
 
@@ -24,11 +24,14 @@ pub struct Limits {
     pub neighbours: usize,
     /// Most neighbours of a chunk.
     pub max_neighbours: usize,
+    /// Most choices of a completion.
+    pub max_n: usize,
 }
 
 impl From<&Manifest> for Limits {
+    /// Of a single slot.
     fn from(manifest: &Manifest) -> Self {
-        Self { context: manifest.context, neighbours: manifest.neighbours, max_neighbours: MAX_NEIGHBOURS }
+        Self { context: manifest.context, neighbours: manifest.neighbours, max_neighbours: MAX_NEIGHBOURS, max_n: 1 }
     }
 }
 

@@ -6,15 +6,17 @@ use std::slice::ChunksExact;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::FutureExt;
 use tokio::sync::mpsc;
 
 use crate::generate::GenerateError;
 use crate::generate::completion::CompletionRun;
 use crate::generate::engine::Engine;
-use crate::generate::events::{Event, NeighbourView};
+use crate::generate::events::{Event, EventStream, NeighbourView};
+use crate::generate::job::{Job, Work};
 use crate::generate::lookup::{Answer, Found, Lookup, Request, Source};
-use crate::generate::request::{Alignment, CompletionRequest, Limits, RetrievalRequest};
-use crate::generate::scheduler::{Job, Scheduler, Ticket, Work};
+use crate::generate::request::{Alignment, CompletionRequest, Limits, MAX_CHOICES, RetrievalRequest};
+use crate::generate::scheduler::{Scheduler, Ticket};
 use crate::generate::score::{ScoreAnswer, ScoreRun};
 use crate::model::{Checked, EncodedNeighbours, Logits, ModelFolder, Slot};
 use crate::onnx::{Device, OnnxError};
@@ -27,11 +29,14 @@ pub struct FakeEngine {
     pub log: Vec<String>,
     pub open: usize,
     pub fail_next_step: bool,
+    /// How many forks work before one fails.
+    pub forks_left: Option<usize>,
     logits: Vec<f32>,
     /// Of logits that the last `finish` gave.
     rows: usize,
 }
 
+#[derive(Clone)]
 struct FakeSequence {
     grid: Grid,
     retrieval: bool,
@@ -43,6 +48,13 @@ struct FakeSequence {
 impl FakeEngine {
     pub fn steps(&self) -> usize {
         self.log.iter().filter(|line| line.starts_with("step")).count()
+    }
+
+    fn take_slot(&mut self, sequence: FakeSequence) -> Option<Slot> {
+        let slot = self.slots.iter().position(Option::is_none)?;
+        self.slots[slot] = Some(sequence);
+        self.open += 1;
+        Some(Slot(slot))
     }
 
     fn sequence(&mut self, slot: Slot) -> &mut FakeSequence {
@@ -64,13 +76,27 @@ impl FakeSequence {
 type Shared<T> = Rc<RefCell<T>>;
 
 impl Engine for Shared<FakeEngine> {
+    fn free_slots(&self) -> usize {
+        self.borrow().slots.iter().filter(|slot| slot.is_none()).count()
+    }
+
     fn open(&mut self, grid: Grid, retrieval: bool) -> Option<Slot> {
         let mut engine = self.borrow_mut();
-        let slot = engine.slots.iter().position(Option::is_none)?;
-        engine.slots[slot] = Some(FakeSequence { grid, retrieval, length: 0, finished: 0, known: Vec::new() });
-        engine.open += 1;
-        engine.log.push(format!("open {slot}"));
-        Some(Slot(slot))
+        let slot = engine.take_slot(FakeSequence { grid, retrieval, length: 0, finished: 0, known: Vec::new() })?;
+        engine.log.push(format!("open {}", slot.0));
+        Some(slot)
+    }
+
+    fn fork(&mut self, slot: Slot) -> Result<Option<Slot>, OnnxError> {
+        let mut engine = self.borrow_mut();
+        if engine.forks_left == Some(0) {
+            return Err(OnnxError::Run { graph: "lower".to_owned(), reason: "as the test wants it".to_owned() });
+        }
+        engine.forks_left = engine.forks_left.map(|left| left - 1);
+        let forked = engine.sequence(slot).clone();
+        let Some(free) = engine.take_slot(forked) else { return Ok(None) };
+        engine.log.push(format!("fork {} {}", slot.0, free.0));
+        Ok(Some(free))
     }
 
     fn close(&mut self, slot: Slot) -> Result<(), OnnxError> {
@@ -173,10 +199,11 @@ pub struct Wanted {
     interval: usize,
     echo: bool,
     logprobs: Option<usize>,
+    choices: usize,
 }
 
 pub fn completion(prompt: usize, max_tokens: usize) -> Wanted {
-    Wanted { prompt, max_tokens, retrieval: true, interval: CHUNK_LENGTH, echo: false, logprobs: None }
+    Wanted { prompt, max_tokens, retrieval: true, interval: CHUNK_LENGTH, echo: false, logprobs: None, choices: 1 }
 }
 
 impl Wanted {
@@ -188,6 +215,10 @@ impl Wanted {
         Self { echo: true, logprobs, ..self }
     }
 
+    pub fn with_choices(self, choices: usize) -> Self {
+        Self { choices, ..self }
+    }
+
     pub fn with_interval(self, interval: usize) -> Self {
         Self { interval, ..self }
     }
@@ -195,14 +226,14 @@ impl Wanted {
 
 /// Who asked for a completion.
 pub struct Client {
-    receiver: mpsc::Receiver<Result<Event, GenerateError>>,
+    stream: EventStream,
     events: Vec<Result<Event, GenerateError>>,
 }
 
 impl Client {
     /// All that has come so far.
     pub fn events(&mut self) -> &[Result<Event, GenerateError>] {
-        while let Ok(event) = self.receiver.try_recv() {
+        while let Some(Some(event)) = self.stream.next().now_or_never() {
             self.events.push(event);
         }
         &self.events
@@ -238,12 +269,14 @@ impl Harness {
         let manifest = self.folder.manifest();
         let request = CompletionRequest {
             max_tokens: Some(wanted.max_tokens),
+            n: Some(wanted.choices),
             echo: wanted.echo,
             logprobs: wanted.logprobs,
             retrieval: RetrievalRequest { enabled: Some(wanted.retrieval), ..RetrievalRequest::default() },
             ..CompletionRequest::new("a")
         };
-        let valid = request.validate(&Limits::from(&**manifest), &self.tokenizer).unwrap();
+        let limits = Limits { max_n: MAX_CHOICES, ..Limits::from(&**manifest) };
+        let valid = request.validate(&limits, &self.tokenizer).unwrap();
         let (sender, receiver) = mpsc::channel(1024);
         let job = Job {
             tokens: vec![300; wanted.prompt],
@@ -254,7 +287,7 @@ impl Harness {
             place: None,
         };
         self.scheduler().queue(job);
-        Client { receiver, events: Vec::new() }
+        Client { stream: EventStream::new(receiver, wanted.choices, Arc::default()), events: Vec::new() }
     }
 
     /// A score of a text of so many tokens, of which the first `given` are not scored; the neighbours are looked up with `retrieval`.

@@ -1,5 +1,6 @@
 //! The scheduler step by step, with an engine and a look-up whose every answer the test decides.
 
+mod choices;
 mod echo;
 mod fake;
 mod score;
