@@ -69,7 +69,7 @@ async fn a_stream_is_refused_before_it_begins() {
 
 #[tokio::test]
 async fn bodies_that_are_no_json() {
-    for path in ["/v1/complete", "/v1/retrieve", "/v1/documents"] {
+    for path in ["/v1/complete", "/v1/score", "/v1/retrieve", "/v1/documents"] {
         let answer = post_raw(shared(), path, "application/json", "{\n\"prompt\": \"a\",\n}").await;
         assert!(answer.body["detail"].as_str().unwrap().contains("line 3 column 1"), "{answer:?}");
         refused(answer, 400, "invalid_json", None).await;

@@ -1,15 +1,18 @@
 //! Black-box tests with the bundled model and real stores: over HTTP, and on the command line.
 
 mod bad_input;
+mod choices;
 mod cli;
 mod company;
 mod complete;
 mod crash;
 mod documents;
+mod echo;
 mod ending;
 mod eval;
 mod openapi;
 mod samples;
+mod score;
 mod server;
 mod startup;
 mod support;

@@ -1,3 +1,5 @@
+use std::ops::Range;
+use std::slice::ChunksExact;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,12 +28,18 @@ pub(super) enum Next {
     Done,
 }
 
-/// One completion: from logits to tokens, and from tokens to events.
+/// One choice of a completion: from logits to tokens, and from tokens to events.
+#[derive(Clone)]
 pub(super) struct CompletionRun {
+    choice: u32,
+    /// Choices that the prompt is prefilled for.
+    choices: usize,
     tokenizer: Arc<Tokenizer>,
     events: EventSender,
     sampler: Sampler,
     text: Text,
+    /// Until it is sent.
+    echo: Option<Echo>,
     end_of_text: TokenId,
     max_tokens: usize,
     logprobs: Option<usize>,
@@ -41,8 +49,16 @@ pub(super) struct CompletionRun {
     clock: Clock,
 }
 
+/// The prompt, where it comes before the completion.
+#[derive(Clone)]
+struct Echo {
+    text: String,
+    /// Of its tokens so far, where they are asked for.
+    log_probs: Vec<TokenLogProbs>,
+}
+
 /// Where the time goes.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Clock {
     queued: Duration,
     admitted: Option<Instant>,
@@ -53,24 +69,40 @@ struct Clock {
 
 impl CompletionRun {
     pub fn new(tokenizer: Arc<Tokenizer>, request: &ValidCompletion, manifest: &Manifest, events: EventSender) -> Self {
+        let first = |_| TokenLogProbs {
+            token: tokenizer.decode(&request.prompt[..1]),
+            token_id: request.prompt[0],
+            log_prob: None,
+            top: Vec::new(),
+        };
+        let echo = request.echo.clone().map(|text| Echo { text, log_probs: request.logprobs.map(first).into_iter().collect() });
         Self {
+            choice: 0,
+            choices: request.choices,
             tokenizer,
             events,
             sampler: Sampler::new(request.sampling.clone(), manifest.pad_token),
             text: Text { utf8: Utf8Stream::default(), stops: Stops::new(request.stop.clone()) },
+            echo,
             end_of_text: manifest.end_of_text_token,
             max_tokens: request.max_tokens,
             logprobs: request.logprobs,
             prompt_tokens: request.prompt.len(),
             completion_tokens: 0,
-            retrieval: RetrievalSummary {
-                enabled: request.uses_neighbours(),
-                alignment: request.alignment,
-                interval: request.interval,
-                database_version: 0,
-            },
+            retrieval: RetrievalSummary::of(&request.retrieval),
             clock: Clock::default(),
         }
+    }
+
+    /// Other choices that will go on from its prompt.
+    pub fn to_fork(&self) -> usize {
+        if self.has_begun() { 0 } else { self.choices - 1 }
+    }
+
+    /// Those, before their first tokens.
+    pub fn forks(&self) -> impl Iterator<Item = Self> {
+        let choice = |choice| Self { choice, choices: 1, sampler: self.sampler.of_choice(choice), ..self.clone() };
+        (1..).take(self.to_fork()).map(choice)
     }
 
     pub fn is_gone(&self) -> bool {
@@ -100,9 +132,22 @@ impl CompletionRun {
         }
     }
 
-    pub fn announce(&self, chunk: usize, text: String, neighbours: Vec<NeighbourView>) {
+    pub fn announce(&self, chunk: ChunkRetrieval) {
         // Where nobody listens, the next look at the events says so.
-        let _ = self.send(Event::Retrieval(ChunkRetrieval { choice: 0, chunk: chunk as u32, text, neighbours }));
+        let _ = self.send(Event::Retrieval(ChunkRetrieval { choice: self.choice, ..chunk }));
+    }
+
+    /// Whether the logits of all tokens of its prompt are wanted.
+    pub fn takes_prompt(&self) -> bool {
+        self.echo.is_some() && self.logprobs.is_some()
+    }
+
+    /// Takes the logits of the tokens `span` of the prompt `tokens`.
+    pub fn take_prompt(&mut self, logits: ChunksExact<'_, f32>, tokens: &[TokenId], span: Range<usize>) {
+        let (Some(mut echo), Some(count)) = (self.echo.take(), self.logprobs) else { return };
+        let predicted = tokens[span.start + 1..].iter().zip(logits).take(span.len());
+        echo.log_probs.extend(predicted.map(|(&token, row)| self.log_probs(row, token, count)));
+        self.echo = Some(echo);
     }
 
     /// Samples a token from the logits [V] of the last one, and sends what it makes certain.
@@ -110,6 +155,7 @@ impl CompletionRun {
         if self.clock.first_logits.is_none() {
             self.clock.first_logits = Some(Instant::now());
             self.clock.prefill_retrieval = self.clock.retrieval;
+            self.send_echo()?;
         }
         let token = self.sampler.sample(logits);
         if token == self.end_of_text {
@@ -119,7 +165,7 @@ impl CompletionRun {
         let logprobs = self.logprobs.map(|count| self.log_probs(logits, token, count));
         let (piece, stopped) = self.text.push(self.tokenizer.bytes(token));
         if !piece.is_empty() || logprobs.is_some() {
-            self.send(Event::Token(TokenEvent { choice: 0, text: piece, logprobs }))?;
+            self.send_text(piece, logprobs)?;
         } else if self.events.is_closed() {
             return Err(Gone);
         }
@@ -132,11 +178,18 @@ impl CompletionRun {
         Ok(Next::Token(token))
     }
 
+    fn send_echo(&mut self) -> Result<(), Gone> {
+        let Some(Echo { text, log_probs }) = self.echo.take() else { return Ok(()) };
+        let mut log_probs = log_probs.into_iter();
+        self.send_text(text, log_probs.next())?;
+        log_probs.try_for_each(|logprobs| self.send_text(String::new(), Some(logprobs)))
+    }
+
     /// Sends what is still held back, and the end.
     fn finish(&mut self, reason: FinishReason) -> Result<Next, Gone> {
         let (rest, stopped) = self.text.finish();
         if !rest.is_empty() {
-            self.send(Event::Token(TokenEvent { choice: 0, text: rest, logprobs: None }))?;
+            self.send_text(rest, None)?;
         }
         self.done(if stopped { FinishReason::Stop } else { reason })
     }
@@ -144,7 +197,7 @@ impl CompletionRun {
     fn done(&mut self, finish_reason: FinishReason) -> Result<Next, Gone> {
         let (prompt_tokens, completion_tokens) = (self.prompt_tokens, self.completion_tokens);
         self.send(Event::Done(Done {
-            choices: vec![FinishedChoice { index: 0, finish_reason }],
+            choices: vec![FinishedChoice { index: self.choice, finish_reason }],
             retrieval: self.retrieval,
             usage: Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
             timings: self.clock.timings(),
@@ -154,15 +207,21 @@ impl CompletionRun {
 
     fn log_probs(&self, logits: &[f32], token: TokenId, count: usize) -> TokenLogProbs {
         let total = log_sum_exp(logits);
-        let entry = |token: TokenId, logit: f32| TokenLogProb {
-            token: self.tokenizer.decode(&[token]),
-            token_id: token,
-            log_prob: (f64::from(logit) - total) as f32,
-        };
+        let log_prob = |logit: f32| (f64::from(logit) - total) as f32;
+        let text = |token: TokenId| self.tokenizer.decode(&[token]);
+        let top = greatest(logits, count).into_iter();
         TokenLogProbs {
-            sampled: entry(token, logits[token as usize]),
-            top: greatest(logits, count).into_iter().map(|(token, logit)| entry(token, logit)).collect(),
+            token: text(token),
+            token_id: token,
+            log_prob: Some(log_prob(logits[token as usize])),
+            top: top
+                .map(|(token, logit)| TokenLogProb { token: text(token), token_id: token, log_prob: log_prob(logit) })
+                .collect(),
         }
+    }
+
+    fn send_text(&self, text: String, logprobs: Option<TokenLogProbs>) -> Result<(), Gone> {
+        self.send(Event::Token(TokenEvent { choice: self.choice, text, logprobs }))
     }
 
     fn send(&self, event: Event) -> Result<(), Gone> {
@@ -190,6 +249,7 @@ impl Clock {
 }
 
 /// From tokens' bytes to text that may be shown.
+#[derive(Clone)]
 struct Text {
     utf8: Utf8Stream,
     stops: Stops,

@@ -8,7 +8,9 @@ use crate::text::{Grid, TokenId};
 
 /// What the scheduler drives: the model, or a stand-in whose every step a test decides. The methods are those of [`Model`].
 pub(super) trait Engine {
+    fn free_slots(&self) -> usize;
     fn open(&mut self, grid: Grid, retrieval: bool) -> Option<Slot>;
+    fn fork(&mut self, slot: Slot) -> Result<Option<Slot>, OnnxError>;
     fn close(&mut self, slot: Slot) -> Result<(), OnnxError>;
     fn extend(&mut self, slot: Slot, tokens: &[TokenId]) -> Result<Range<usize>, OnnxError>;
     fn chunk_hidden(&self, slot: Slot, chunk: usize) -> Vec<u8>;
@@ -20,8 +22,16 @@ pub(super) trait Engine {
 }
 
 impl Engine for Model {
+    fn free_slots(&self) -> usize {
+        Self::free_slots(self)
+    }
+
     fn open(&mut self, grid: Grid, retrieval: bool) -> Option<Slot> {
         Self::open(self, grid, retrieval)
+    }
+
+    fn fork(&mut self, slot: Slot) -> Result<Option<Slot>, OnnxError> {
+        Self::fork(self, slot)
     }
 
     fn close(&mut self, slot: Slot) -> Result<(), OnnxError> {

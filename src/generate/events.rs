@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use utoipa::ToSchema;
 
 use super::GenerateError;
-use super::request::Alignment;
+use super::request::{Alignment, ValidRetrieval};
 use crate::neighbours::Neighbour;
 
 /// One neighbour as clients see it.
@@ -50,6 +50,7 @@ impl From<&Neighbour> for NeighbourView {
 /// The neighbours of one 64-token chunk of the sequence.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ChunkRetrieval {
+    /// The choice that looked it up; 0 for the prompt's chunks, which all choices read.
     pub choice: u32,
     /// Number of the chunk in the sequence, from 0; the prompt's chunks come first.
     pub chunk: u32,
@@ -59,7 +60,7 @@ pub struct ChunkRetrieval {
     pub neighbours: Vec<NeighbourView>,
 }
 
-/// A token's natural-log probability under the model, before temperature and filters.
+/// A token that might stand at a place, with its natural-log probability before temperature and filters.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TokenLogProb {
     /// The token's text; U+FFFD where it is part of a character.
@@ -70,16 +71,22 @@ pub struct TokenLogProb {
     pub log_prob: f32,
 }
 
-/// One sampled token.
+/// A sampled token or one of an echoed prompt, with its natural-log probability before temperature and filters.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TokenLogProbs {
-    #[serde(flatten)]
-    pub sampled: TokenLogProb,
-    /// The most probable tokens at this place, as many as `logprobs` asked for.
+    /// The token's text; U+FFFD where it is part of a character.
+    #[schema(example = " the")]
+    pub token: String,
+    pub token_id: u32,
+    /// null for the first token of an echoed prompt, which nothing predicts.
+    #[schema(example = -1.25)]
+    pub log_prob: Option<f32>,
+    /// The most probable tokens at this place, as many as `logprobs` asked for; none for the first token of an echoed prompt.
     pub top: Vec<TokenLogProb>,
 }
 
 /// Text that became certain. It may be empty (part of a character, or held back for a stop string), and holds several tokens then later.
+/// With `echo` the first one holds the whole prompt; where there are log-probabilities, the prompt's other tokens follow without text.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct TokenEvent {
     pub choice: u32,
@@ -107,11 +114,12 @@ pub struct FinishedChoice {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Usage {
     pub prompt_tokens: usize,
+    /// Of all choices together.
     pub completion_tokens: usize,
     pub total_tokens: usize,
 }
 
-/// Where the time went, in milliseconds.
+/// Where the time went, in milliseconds; of several choices, which run at the same time, the longest.
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct Timings {
     pub queue_ms: f64,
@@ -123,7 +131,7 @@ pub struct Timings {
     pub decode_ms: f64,
 }
 
-/// How retrieval went for the whole completion.
+/// How retrieval went for the whole sequence.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub struct RetrievalSummary {
     pub enabled: bool,
@@ -134,12 +142,45 @@ pub struct RetrievalSummary {
     pub database_version: u64,
 }
 
+impl RetrievalSummary {
+    /// Before anything was looked up.
+    pub(super) fn of(retrieval: &ValidRetrieval) -> Self {
+        let ValidRetrieval { alignment, interval, .. } = *retrieval;
+        Self { enabled: retrieval.uses_neighbours(), alignment, interval, database_version: 0 }
+    }
+}
+
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Done {
     pub choices: Vec<FinishedChoice>,
     pub retrieval: RetrievalSummary,
     pub usage: Usage,
     pub timings: Timings,
+}
+
+impl Done {
+    /// The end of these choices and of others of the same completion.
+    fn with(mut self, other: Self) -> Self {
+        self.choices.extend(other.choices);
+        self.choices.sort_by_key(|choice| choice.index);
+        self.retrieval.database_version = self.retrieval.database_version.max(other.retrieval.database_version);
+        self.usage.completion_tokens += other.usage.completion_tokens;
+        self.usage.total_tokens += other.usage.completion_tokens;
+        self.timings = self.timings.longest(other.timings);
+        self
+    }
+}
+
+impl Timings {
+    fn longest(self, other: Self) -> Self {
+        Self {
+            queue_ms: self.queue_ms.max(other.queue_ms),
+            retrieval_ms: self.retrieval_ms.max(other.retrieval_ms),
+            prefill_ms: self.prefill_ms.max(other.prefill_ms),
+            first_token_ms: self.first_token_ms.max(other.first_token_ms),
+            decode_ms: self.decode_ms.max(other.decode_ms),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -152,51 +193,76 @@ pub enum Event {
 /// Events of one completion in order; the last item is `Done` or an error. Dropping it cancels the completion.
 pub struct EventStream {
     receiver: mpsc::Receiver<Result<Event, GenerateError>>,
+    choices: usize,
+    /// The end of the choices that have ended, while others go on.
+    ended: Option<Done>,
     mean_ms: Arc<AtomicU64>,
 }
 
 impl EventStream {
     /// `mean_ms` is the running mean of the completions' times, which this one's end adds to.
-    pub(super) fn new(receiver: mpsc::Receiver<Result<Event, GenerateError>>, mean_ms: Arc<AtomicU64>) -> Self {
-        Self { receiver, mean_ms }
+    pub(super) fn new(receiver: mpsc::Receiver<Result<Event, GenerateError>>, choices: usize, mean_ms: Arc<AtomicU64>) -> Self {
+        Self { receiver, choices, ended: None, mean_ms }
     }
 
     /// The next event; none after the last.
     pub async fn next(&mut self) -> Option<Result<Event, GenerateError>> {
-        let event = self.receiver.recv().await;
-        if let Some(Ok(Event::Done(done))) = &event {
+        loop {
+            let event = self.receiver.recv().await;
+            // Each choice says its own end.
+            let Some(Ok(Event::Done(done))) = event else { return event };
+            let done = match self.ended.take() {
+                Some(ended) => ended.with(done),
+                None => done,
+            };
+            if done.choices.len() < self.choices {
+                self.ended = Some(done);
+                continue;
+            }
             let timings = done.timings;
             let taken = (timings.retrieval_ms + timings.prefill_ms + timings.decode_ms) as u64;
             let mean = self.mean_ms.load(Ordering::Relaxed);
             self.mean_ms.store(if mean == 0 { taken } else { (mean * 7 + taken) / 8 }, Ordering::Relaxed);
+            return Some(Ok(Event::Done(done)));
         }
-        event
     }
 }
 
 /// A whole completion.
 #[derive(Clone, Debug)]
 pub struct Completion {
-    pub text: String,
-    pub logprobs: Vec<TokenLogProbs>,
+    /// By number, as in `done`.
+    pub choices: Vec<CompletedChoice>,
+    /// The prompt's chunks and those of choice 0, then the other choices'.
     pub chunks: Vec<ChunkRetrieval>,
     pub done: Done,
 }
 
-/// Folds the events of a completion with one choice.
+/// What one choice said.
+#[derive(Clone, Debug, Default)]
+pub struct CompletedChoice {
+    pub text: String,
+    pub logprobs: Vec<TokenLogProbs>,
+}
+
+/// Folds the events of a completion.
 ///
 /// # Errors
 /// The completion's own error; [`GenerateError::Stopped`] where the stream ends without `Done`.
 pub async fn fold(mut events: EventStream) -> Result<Completion, GenerateError> {
-    let (mut text, mut logprobs, mut chunks) = (String::new(), Vec::new(), Vec::new());
+    let (mut choices, mut chunks) = (vec![CompletedChoice::default(); events.choices], Vec::new());
     while let Some(event) = events.next().await {
         match event? {
             Event::Retrieval(chunk) => chunks.push(chunk),
             Event::Token(token) => {
-                text.push_str(&token.text);
-                logprobs.extend(token.logprobs);
+                let choice = &mut choices[token.choice as usize];
+                choice.text.push_str(&token.text);
+                choice.logprobs.extend(token.logprobs);
             }
-            Event::Done(done) => return Ok(Completion { text, logprobs, chunks, done }),
+            Event::Done(done) => {
+                chunks.sort_by_key(|chunk: &ChunkRetrieval| chunk.choice);
+                return Ok(Completion { choices, chunks, done });
+            }
         }
     }
     Err(GenerateError::Stopped)

@@ -4,19 +4,20 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::GenerateError;
 use super::completion::CompletionRun;
-use super::events::{EventStream, NeighbourView};
+use super::events::{EventStream, NeighbourView, RetrievalSummary};
+use super::job::{Job, Place, Work};
 use super::lookup::{Aside, Source, Worker};
-use super::request::{Limits, NeighbourSource, ValidCompletion};
+use super::request::{Limits, MAX_CHOICES, NeighbourSource, ValidCompletion, ValidScore};
 use super::retriever::Retriever;
-use super::scheduler::{Job, Message, Scheduler, Work};
-use super::score::{ScoreRequest, ScoreRun};
+use super::scheduler::{Message, Scheduler};
+use super::score::{GivenText, Score, ScoreAnswer, ScoreRun, Scored};
 use crate::model::{Encoder, Manifest, Model, NeighbourTokens};
-use crate::text::{Grid, Tokenizer};
+use crate::text::{Grid, TokenId, Tokenizer};
 
 /// A handle to the scheduler's thread, which owns the model's sessions and takes requests from a bounded queue.
 #[derive(Clone)]
@@ -48,8 +49,8 @@ impl Generator {
         max_queue: usize,
     ) -> Result<Self, GenerateError> {
         let manifest = Arc::clone(model.manifest());
-        let limits = Limits::from(&*manifest);
         let slots = model.slots();
+        let limits = Limits { max_n: MAX_CHOICES.min(slots), ..Limits::from(&*manifest) };
         let (messages, inbox) = channel();
         let (end, ended) = watch::channel(false);
         let worker = Worker { tokenizer: Arc::clone(&tokenizer), retriever, encoder };
@@ -80,7 +81,7 @@ impl Generator {
         self.limits
     }
 
-    /// Completions that run at a time.
+    /// Sequences that run at a time.
     pub fn slots(&self) -> usize {
         self.slots
     }
@@ -90,26 +91,51 @@ impl Generator {
     /// # Errors
     /// [`GenerateError::Overloaded`] where the queue is full, [`GenerateError::ShuttingDown`] after `shut_down`.
     pub fn submit(&self, request: ValidCompletion) -> Result<EventStream, GenerateError> {
-        if self.stop.is_cancelled() {
-            return Err(GenerateError::ShuttingDown);
-        }
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
-            return Err(GenerateError::Overloaded { retry_after_seconds: self.retry_after() });
-        };
-        // Each token and each chunk is at most one event (neighbours are refreshed at most every token), then the held-back text and the end.
-        let (events, receiver) = mpsc::channel(2 * self.limits.context + 4);
-        let grid = request.alignment.grid(request.prompt.len()).refreshed(request.prompt.len(), request.interval);
+        let place = self.place()?;
+        let choices = request.choices;
+        // Of each choice, each token (those of an echoed prompt too) and each chunk is at most one event (neighbours are refreshed at most
+        // every token), then the held-back text and the end.
+        let (events, receiver) = mpsc::channel(choices * (2 * self.limits.context + 4));
+        let grid = request.retrieval.grid(request.prompt.len());
         let run = CompletionRun::new(Arc::clone(&self.tokenizer), &request, &self.manifest, events);
-        let job = Job {
+        self.queue(Job {
             grid,
-            source: self.source(request.source),
+            source: self.source(request.retrieval.source),
             tokens: request.prompt,
             work: Work::Complete(Box::new(run)),
             queued_at: Instant::now(),
-            place: Some(place),
-        };
-        self.messages.send(Message::Job(Box::new(job))).map_err(|_| GenerateError::ShuttingDown)?;
-        Ok(EventStream::new(receiver, Arc::clone(&self.mean_ms)))
+            place,
+        })?;
+        Ok(EventStream::new(receiver, choices, Arc::clone(&self.mean_ms)))
+    }
+
+    /// A place in the queue for one request.
+    fn place(&self) -> Result<Place, GenerateError> {
+        if self.stop.is_cancelled() {
+            return Err(GenerateError::ShuttingDown);
+        }
+        match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => Ok(Some(Arc::new(place))),
+            Err(_) => Err(GenerateError::Overloaded { retry_after_seconds: self.retry_after() }),
+        }
+    }
+
+    fn queue(&self, job: Job) -> Result<(), GenerateError> {
+        self.messages.send(Message::Job(Box::new(job))).map_err(|_| GenerateError::ShuttingDown)
+    }
+
+    fn begin_score(
+        &self,
+        mut tokens: Vec<TokenId>,
+        given: usize,
+        grid: Grid,
+        source: Option<Source>,
+        place: Place,
+    ) -> Result<ScoreAnswer, GenerateError> {
+        let last = tokens.pop().expect("a text that is scored has tokens");
+        let (run, answer) = ScoreRun::new(given, last);
+        self.queue(Job { tokens, grid, source, work: Work::Score(run), queued_at: Instant::now(), place })?;
+        Ok(answer)
     }
 
     fn source(&self, source: NeighbourSource) -> Option<Source> {
@@ -130,29 +156,54 @@ impl Generator {
         }
     }
 
-    /// Natural-log probabilities of all tokens of a text but the first. Waits for its turn in the queue.
+    /// Scores a text with its neighbours and without them, both at the same time. Dropping the future cancels it.
+    ///
+    /// # Errors
+    /// [`GenerateError::Overloaded`] where the queue is full; the retrieval or the model fails, or the scheduler stops.
+    pub async fn score(&self, request: ValidScore) -> Result<Score, GenerateError> {
+        let place = self.place()?;
+        let ValidScore { mut tokens, given, retrieval } = request;
+        let (mut summary, grid) = (RetrievalSummary::of(&retrieval), retrieval.grid(given));
+        let begin = |source| self.begin_score(tokens.clone(), given, grid, source, place.clone());
+        let with = self.source(retrieval.source).map(|source| begin(Some(source))).transpose()?;
+        let without = begin(None)?;
+        drop(place);
+        let with = async {
+            match with {
+                Some(answer) => scored(answer).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (with, without) = tokio::try_join!(with, scored(without))?;
+        let (with, chunks) = match with {
+            Some(Scored { log_probs, chunks, database_version }) => {
+                summary.database_version = database_version;
+                (Some(log_probs), chunks)
+            }
+            None => (None, Vec::new()),
+        };
+        Ok(Score {
+            tokens: tokens.split_off(given),
+            with_retrieval: with,
+            without_retrieval: without.log_probs,
+            retrieval: summary,
+            chunks,
+        })
+    }
+
+    /// Natural-log probabilities of all tokens of a text but the first. Waits for its place in the queue.
     ///
     /// # Errors
     /// The model fails, or the scheduler stops.
-    pub async fn score(&self, request: ScoreRequest) -> Result<Vec<f32>, GenerateError> {
+    pub async fn score_given(&self, text: GivenText) -> Result<Vec<f32>, GenerateError> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| GenerateError::ShuttingDown)?;
         if self.stop.is_cancelled() {
             return Err(GenerateError::ShuttingDown);
         }
-        let (answer, result) = oneshot::channel();
-        let mut tokens = request.tokens;
-        let last = tokens.pop().unwrap_or_default();
-        let has_neighbours = request.neighbours.iter().any(|neighbours| !neighbours.is_empty());
-        let job = Job {
-            tokens,
-            grid: Grid::prompt_start(),
-            source: has_neighbours.then(|| Source::Given(Arc::new(request.neighbours))),
-            work: Work::Score(ScoreRun::new(last, answer)),
-            queued_at: Instant::now(),
-            place: Some(place),
-        };
-        self.messages.send(Message::Job(Box::new(job))).map_err(|_| GenerateError::ShuttingDown)?;
-        result.await.map_err(|_| GenerateError::ShuttingDown)?
+        let has_neighbours = text.neighbours.iter().any(|neighbours| !neighbours.is_empty());
+        let source = has_neighbours.then(|| Source::Given(Arc::new(text.neighbours)));
+        let answer = self.begin_score(text.tokens, 1, Grid::prompt_start(), source, Some(Arc::new(place)))?;
+        Ok(scored(answer).await?.log_probs)
     }
 
     /// Ends what runs and what waits with [`GenerateError::ShuttingDown`], and returns when the thread is done.
@@ -169,6 +220,10 @@ impl Generator {
         let mean = self.mean_ms.load(Ordering::Relaxed);
         (waiting * mean).div_ceil(1000 * self.slots as u64).clamp(1, 60)
     }
+}
+
+async fn scored(answer: ScoreAnswer) -> Result<Scored, GenerateError> {
+    answer.await.map_err(|_| GenerateError::ShuttingDown)?
 }
 
 fn serve(mut scheduler: Scheduler<Model, Aside>, inbox: &Receiver<Message>) {

@@ -1,9 +1,10 @@
-//! Completions: validated request -> scheduler -> sampler -> stream of events. Knows nothing of HTTP.
+//! Completions: validated request -> scheduler -> sampler -> stream of events; and the scores of texts. Knows nothing of HTTP.
 
 mod completion;
 mod engine;
 mod events;
 mod generator;
+mod job;
 mod lookup;
 mod request;
 mod retriever;
@@ -15,16 +16,16 @@ mod stops;
 mod tests;
 
 pub use events::{
-    ChunkRetrieval, Completion, Done, Event, EventStream, FinishReason, FinishedChoice, NeighbourView, RetrievalSummary, Timings,
-    TokenEvent, TokenLogProb, TokenLogProbs, Usage, fold,
+    ChunkRetrieval, CompletedChoice, Completion, Done, Event, EventStream, FinishReason, FinishedChoice, NeighbourView,
+    RetrievalSummary, Timings, TokenEvent, TokenLogProb, TokenLogProbs, Usage, fold,
 };
 pub use generator::Generator;
 pub use request::{
     Alignment, CompletionRequest, Limits, MAX_LOGPROBS, NeighbourSource, ProvidedNeighbour, RetrievalRequest, Sampling,
-    SearchOptions, Stop, ValidCompletion,
+    ScoreRequest, SearchOptions, Stop, ValidCompletion, ValidScore,
 };
 pub use retriever::{RetrievalError, Retrieved, Retriever, TextNeighbours};
-pub use score::ScoreRequest;
+pub use score::{GivenText, Score};
 
 use crate::onnx::OnnxError;
 

@@ -7,6 +7,7 @@ use super::request::Sampling;
 use crate::text::TokenId;
 
 /// Draws tokens from logits. The same seed, request and logits give the same tokens on every machine.
+#[derive(Clone)]
 pub(super) struct Sampler {
     sampling: Sampling,
     random: ChaCha8Rng,
@@ -19,6 +20,12 @@ impl Sampler {
     pub fn new(sampling: Sampling, forbidden: TokenId) -> Self {
         let random = ChaCha8Rng::seed_from_u64(sampling.seed);
         Self { sampling, random, seen: HashSet::new(), forbidden }
+    }
+
+    /// That of another choice of the same request: it draws as with a seed that is greater by `choice`.
+    pub fn of_choice(&self, choice: u32) -> Self {
+        let seed = self.sampling.seed.wrapping_add(u64::from(choice));
+        Self::new(Sampling { seed, ..self.sampling.clone() }, self.forbidden)
     }
 
     /// The next token, from logits [V].

@@ -2,13 +2,12 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::Instant;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use super::GenerateError;
-use super::completion::{CompletionRun, Gone, Next};
+use super::completion::{Gone, Next};
 use super::engine::Engine;
-use super::lookup::{Answer, Lookup, Query, Request, Source};
-use super::score::ScoreRun;
+use super::events::ChunkRetrieval;
+use super::job::{Job, Work};
+use super::lookup::{Answer, Found, Lookup, Query, Request, Source};
 use crate::model::{Logits, Slot};
 use crate::onnx::OnnxError;
 use crate::text::{CHUNK_LENGTH, Grid, TokenId};
@@ -20,47 +19,6 @@ pub(super) enum Message {
     Job(Box<Job>),
     Answer(Answer),
     Stop,
-}
-
-/// A sequence that waits for a slot.
-pub(super) struct Job {
-    pub tokens: Vec<TokenId>,
-    pub grid: Grid,
-    /// None is retrieval off.
-    pub source: Option<Source>,
-    pub work: Work,
-    pub queued_at: Instant,
-    /// Its place in the queue, given up when it has a slot.
-    pub place: Option<OwnedSemaphorePermit>,
-}
-
-/// What becomes of a sequence's logits.
-pub(super) enum Work {
-    Complete(Box<CompletionRun>),
-    Score(ScoreRun),
-}
-
-impl Work {
-    fn is_gone(&self) -> bool {
-        match self {
-            Self::Complete(run) => run.is_gone(),
-            Self::Score(run) => run.is_gone(),
-        }
-    }
-
-    pub fn fail(self, error: GenerateError) {
-        match self {
-            Self::Complete(run) => run.fail(error),
-            Self::Score(run) => run.fail(error),
-        }
-    }
-
-    fn logits(&self) -> Logits {
-        match self {
-            Self::Complete(_) => Logits::Last,
-            Self::Score(_) => Logits::All,
-        }
-    }
 }
 
 /// A sequence in a slot.
@@ -93,7 +51,7 @@ pub(super) struct Scheduler<E, L> {
     engine: E,
     lookup: L,
     waiting: VecDeque<Job>,
-    /// No slot was free for the first of them.
+    /// Too few slots were free for the first of them.
     full: bool,
     running: Vec<Running>,
     next_ticket: Ticket,
@@ -146,14 +104,10 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
             Err(error) => return self.end(at, Some(error)),
         };
         running.state = State::Finishing;
-        if let Work::Complete(run) = &mut running.work {
-            run.looked_up(since.elapsed(), answer.version);
-        }
-        for chunk in found {
-            self.engine.attend(running.slot, chunk.chunk, chunk.encoded);
-            if let Work::Complete(run) = &mut running.work {
-                run.announce(chunk.chunk, chunk.text, chunk.shown);
-            }
+        running.work.looked_up(since.elapsed(), answer.version);
+        for Found { chunk, text, encoded, shown: neighbours } in found {
+            self.engine.attend(running.slot, chunk, encoded);
+            running.work.announce(ChunkRetrieval { choice: 0, chunk: chunk as u32, text, neighbours });
         }
     }
 
@@ -168,12 +122,16 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
     }
 
     fn admit(&mut self) {
+        // Slots that are kept for the choices of those whose prompts are not done.
+        let mut kept: usize = self.running.iter().map(|running| running.work.to_fork()).sum();
         while let Some(job) = self.waiting.front() {
-            let Some(slot) = self.engine.open(job.grid, job.source.is_some()) else {
+            kept += job.work.to_fork();
+            if self.engine.free_slots() <= kept {
                 self.full = true;
                 return;
-            };
+            }
             let mut job = self.waiting.pop_front().expect("there is a first");
+            let slot = self.engine.open(job.grid, job.source.is_some()).expect("a slot is free");
             if let Work::Complete(run) = &mut job.work {
                 run.admitted(job.queued_at.elapsed());
             }
@@ -253,25 +211,49 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
     /// One span of the upper graph; at the end of the sequence, what follows from its logits.
     fn finish(&mut self, at: usize) -> Result<(), OnnxError> {
         let running = &mut self.running[at];
-        let Some(span) = self.engine.finish(running.slot, running.work.logits())? else { return Ok(()) };
-        if let Work::Score(run) = &mut running.work {
-            run.take(self.engine.logits(), &running.tokens, span.clone());
+        let wanted = running.work.logits();
+        let Some(span) = self.engine.finish(running.slot, wanted)? else { return Ok(()) };
+        if wanted == Logits::All {
+            running.work.take(self.engine.logits(), &running.tokens, span.clone());
         }
         if span.end < running.tokens.len() {
             return Ok(());
         }
-        match &mut running.work {
-            Work::Complete(run) => {
-                let logits = self.engine.logits().next().expect("the last token's");
-                let next = run.next(logits);
-                self.follow(at, next);
-            }
-            Work::Score(run) => {
-                run.done();
-                self.end(at, None);
-            }
+        let row = if wanted == Logits::All { span.len() - 1 } else { 0 };
+        let places: Vec<usize> = std::iter::once(at).chain(self.fork(at)?).collect();
+        let logits = self.engine.logits().nth(row).expect("the last token's");
+        let nexts: Vec<_> = places.iter().map(|&at| self.running[at].work.next(logits)).collect();
+        // From the last on: one that ends leaves the places before it as they are.
+        for (at, next) in places.into_iter().zip(nexts).rev() {
+            self.follow(at, next);
         }
         Ok(())
+    }
+
+    /// Copies a sequence for the other choices that go on from its prompt, and gives the places of the copies.
+    fn fork(&mut self, at: usize) -> Result<Range<usize>, OnnxError> {
+        let from = self.running.len();
+        for work in self.running[at].work.forks() {
+            let prompt = &self.running[at];
+            let slot = match self.engine.fork(prompt.slot) {
+                Ok(slot) => slot.expect("a slot is kept for each choice"),
+                Err(error) => {
+                    (from..self.running.len()).rev().for_each(|at| self.end(at, None));
+                    return Err(error);
+                }
+            };
+            self.running.push(Running {
+                ticket: self.next_ticket,
+                slot,
+                tokens: prompt.tokens.clone(),
+                grid: prompt.grid,
+                source: prompt.source.clone(),
+                work,
+                state: State::Decoding,
+            });
+            self.next_ticket += 1;
+        }
+        Ok(from..self.running.len())
     }
 
     fn decode(&mut self) {
@@ -285,11 +267,16 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         match self.engine.step(&batch) {
             Ok(finished) => {
                 // All logits are read before a sequence ends, since others move into its place.
-                let nexts: Vec<_> = places.iter().zip(finished).map(|(&at, finished)| self.next(at, finished)).collect();
+                let next = |(&at, finished): (&usize, bool)| {
+                    let running = &mut self.running[at];
+                    finished.then(|| running.work.next(self.engine.logits_of(running.slot)))
+                };
+                let nexts: Vec<_> = places.iter().zip(finished).map(next).collect();
                 // From the last on: one that ends leaves the places before it as they are.
                 for (at, next) in places.into_iter().zip(nexts).rev() {
                     match next {
                         Some(next) => self.follow(at, next),
+                        // It completed a chunk instead.
                         None => {
                             let (running, length) = (&self.running[at], self.running[at].tokens.len());
                             let chunks = running.grid.complete_chunks(length - 1)..running.grid.complete_chunks(length);
@@ -303,15 +290,6 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
                     self.end(at, Some(error.clone().into()));
                 }
             }
-        }
-    }
-
-    /// What follows from the logits of a step; none where the sequence completed a chunk instead.
-    fn next(&mut self, at: usize, finished: bool) -> Option<Result<Next, Gone>> {
-        let running = &mut self.running[at];
-        match &mut running.work {
-            Work::Complete(run) if finished => Some(run.next(self.engine.logits_of(running.slot))),
-            _ => None,
         }
     }
 

@@ -1,4 +1,5 @@
 /// Finds stop texts in a stream of pieces, wherever the pieces are cut, and holds back what may become one.
+#[derive(Clone)]
 pub(super) struct Stops {
     stops: Vec<String>,
     held: String,

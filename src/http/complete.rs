@@ -23,8 +23,8 @@ use super::problem::{ApiError, Code};
 use super::retrieve::check_collection;
 use crate::app::App;
 use crate::generate::{
-    Alignment, ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, Timings, TokenLogProbs, Usage,
-    fold,
+    ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, RetrievalSummary, Timings, TokenLogProbs,
+    Usage, fold,
 };
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -42,6 +42,7 @@ struct CompletionResponse {
     /// Seconds since 1970.
     #[schema(example = 1_790_000_000)]
     created: i64,
+    /// By `index`, as many as `n` asked for.
     choices: Vec<Choice>,
     retrieval: RetrievalReport,
     usage: Usage,
@@ -51,24 +52,20 @@ struct CompletionResponse {
 #[derive(Serialize, ToSchema)]
 struct Choice {
     index: u32,
-    /// The completion without its prompt.
+    /// The completion, after its prompt where the request asked for that.
     #[schema(example = " 2021")]
     text: String,
     finish_reason: FinishReason,
-    /// One for each token, where the request asked for them.
+    /// One for each token, where the request asked for them; with `echo` the prompt's come first.
     logprobs: Option<Vec<TokenLogProbs>>,
 }
 
 /// Which neighbours the model read.
 #[derive(Serialize, ToSchema)]
-struct RetrievalReport {
-    enabled: bool,
-    alignment: Alignment,
-    /// Tokens from one look-up to the next.
-    interval: usize,
-    /// Version of the collection at the last search; 0 where there was none.
-    database_version: u64,
-    chunks: Vec<ChunkRetrieval>,
+pub struct RetrievalReport {
+    #[serde(flatten)]
+    pub summary: RetrievalSummary,
+    pub chunks: Vec<ChunkRetrieval>,
 }
 
 struct Errors;
@@ -108,9 +105,12 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
 /// The model goes on from `prompt`. At the end of the prompt and then every 64 tokens it looks up the nearest chunks of the database and
 /// reads them, with what follows them, while it writes; `retrieval` in the answer shows what it read.
 ///
-/// With `"stream": true` the answer is a stream of server-sent events: `retrieval` (the neighbours of one chunk), `token` (text as it
-/// becomes certain), and at the end `done` (finish reasons, usage, timings) or `error` (a problem, as for other errors). A request that
-/// is refused is refused with its status before the stream begins.
+/// With `n` above 1 the prompt is read once, and the choices go on from there side by side, each with the neighbours of its own text. The
+/// prompt's neighbours are shown once, with choice 0.
+///
+/// With `"stream": true` the answer is a stream of server-sent events: `retrieval` (the neighbours of one chunk) and `token` (text as it
+/// becomes certain), each with its choice, and when all choices have ended `done` (finish reasons, usage, timings) or `error` (a problem, as
+/// for other errors). A request that is refused is refused with its status before the stream begins.
 #[utoipa::path(
     post,
     path = "/v1/complete",
@@ -119,7 +119,11 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
         ("short" = (summary = "A short prompt, answered with neighbours", value = json!({"prompt": "The Dune film was released in", "max_tokens": 24}))),
         ("sampled" = (summary = "Sampled, repeatable by its seed", value = json!({
             "prompt": "The honey bee", "max_tokens": 32, "temperature": 0.8, "top_p": 0.95, "seed": 7, "stop": ["\n\n"]}))),
+        ("choices" = (summary = "Three choices of one prompt", value = json!({
+            "prompt": "The honey bee", "max_tokens": 32, "temperature": 0.8, "seed": 7, "n": 3}))),
         ("stream" = (summary = "As server-sent events", value = json!({"prompt": "Tea is", "max_tokens": 24, "stream": true}))),
+        ("echo" = (summary = "The prompt too, with the log-probabilities of its tokens", value = json!({
+            "prompt": "Tea is", "max_tokens": 4, "echo": true, "logprobs": 0}))),
         ("without retrieval" = (summary = "The model without its database, with log-probabilities", value = json!({
             "prompt": "Tea is", "max_tokens": 8, "logprobs": 2, "retrieval": {"enabled": false}}))),
         ("provided" = (summary = "Neighbours of your own", value = json!({
@@ -162,24 +166,18 @@ async fn complete(
         completion = fold(events) => completion?,
     };
     let done = completion.done;
-    let finish_reason = done.choices.first().map_or(FinishReason::Stop, |choice| choice.finish_reason);
+    let choices = completion.choices.into_iter().zip(&done.choices).map(|(said, ended)| Choice {
+        index: ended.index,
+        text: said.text,
+        finish_reason: ended.finish_reason,
+        logprobs: wants_logprobs.then_some(said.logprobs),
+    });
     let response = CompletionResponse {
         id: format!("cmpl-{}", uuid::Uuid::now_v7().simple()),
         model: app.parts.model.manifest().name.clone(),
         created: jiff::Timestamp::now().as_second(),
-        choices: vec![Choice {
-            index: 0,
-            text: completion.text,
-            finish_reason,
-            logprobs: wants_logprobs.then_some(completion.logprobs),
-        }],
-        retrieval: RetrievalReport {
-            enabled: done.retrieval.enabled,
-            alignment: done.retrieval.alignment,
-            interval: done.retrieval.interval,
-            database_version: done.retrieval.database_version,
-            chunks: completion.chunks,
-        },
+        choices: choices.collect(),
+        retrieval: RetrievalReport { summary: done.retrieval, chunks: completion.chunks },
         usage: done.usage,
         timings: done.timings,
     };

@@ -9,6 +9,7 @@ mod observe;
 mod openapi;
 mod problem;
 mod retrieve;
+mod score;
 mod server;
 mod serving;
 mod tasks;
@@ -56,6 +57,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::Base::openapi())
         .merge(complete::router())
+        .merge(score::router())
         .merge(retrieve::router())
         .merge(documents::router())
         .merge(tasks::router())

@@ -19,6 +19,7 @@ use super::problem::{ApiError, Code, Problem};
     components(schemas(Problem)),
     tags(
         (name = "Completion", description = "Text from the model, with the neighbours it read"),
+        (name = "Scoring", description = "How probable a text is to the model, with the neighbours it reads and without them"),
         (name = "Retrieval", description = "The neighbours of a text, without the model"),
         (name = "Documents", description = "What the database knows"),
         (name = "Tasks", description = "How the ingestion goes"),

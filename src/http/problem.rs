@@ -56,7 +56,7 @@ codes! {
     MissingField "missing_field" UNPROCESSABLE_ENTITY "A field is missing" "`prompt` is missing";
     UnknownField "unknown_field" UNPROCESSABLE_ENTITY "A field is unknown" "`max_token` is unknown, expected one of `prompt`, `max_tokens`";
     InvalidValue "invalid_value" UNPROCESSABLE_ENTITY "A field breaks a rule" "`max_tokens` must be at least 1, is 0";
-    Overloaded "overloaded" TOO_MANY_REQUESTS "Too many completions wait" "the queue is full; try again in 2 seconds";
+    Overloaded "overloaded" TOO_MANY_REQUESTS "Too many requests wait" "the queue is full; try again in 2 seconds";
     GenerationFailed "generation_failed" INTERNAL_SERVER_ERROR "The model failed" "the model failed; the server's log has the reason";
     RetrievalFailed "retrieval_failed" INTERNAL_SERVER_ERROR "The retrieval failed" "the neighbours could not be found; the server's log has the reason";
     Internal "internal" INTERNAL_SERVER_ERROR "The server failed" "the server failed; its log has the reason";

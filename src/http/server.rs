@@ -84,8 +84,10 @@ struct LimitsInfo {
     /// Neighbours of a chunk where the request names none.
     neighbours: usize,
     max_neighbours: usize,
+    /// Choices of a completion.
+    max_n: usize,
     max_logprobs: usize,
-    /// Completions that may wait.
+    /// Completions and scores that may wait.
     max_queue: usize,
     max_body_bytes: usize,
     max_document_bytes: usize,
@@ -141,7 +143,7 @@ impl IntoResponses for ReadyErrors {
                 "files": {"int8/lower.onnx": {"sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "bytes": 10240}}},
             "embedder": {"name": "all-MiniLM-L6-v2", "dimension": 384, "identity": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"},
             "runtime": {"version": "ORT Build Info: git-branch=rel-1.31.1", "provider": "CPUExecutionProvider"},
-            "limits": {"context": 512, "neighbours": 2, "max_neighbours": 16, "max_logprobs": 20, "max_queue": 64,
+            "limits": {"context": 512, "neighbours": 2, "max_neighbours": 16, "max_n": 8, "max_logprobs": 20, "max_queue": 64,
                 "max_body_bytes": 67_108_864, "max_document_bytes": 10_485_760, "max_documents": 1000},
             "collections": [{"name": "default", "chunks": 412, "version": 7, "documents": {"pending": 0, "ready": 32, "failed": 0}}]})),
         InfoErrors
@@ -181,6 +183,7 @@ async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, ApiError> {
             context: limits.context,
             neighbours: limits.neighbours,
             max_neighbours: limits.max_neighbours,
+            max_n: limits.max_n,
             max_logprobs: MAX_LOGPROBS,
             max_queue: settings.max_queue,
             max_body_bytes: settings.max_body_bytes,

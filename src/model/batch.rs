@@ -133,11 +133,33 @@ impl Model {
         self.sequences.len()
     }
 
+    pub fn free_slots(&self) -> usize {
+        self.sequences.len() - self.rows.len()
+    }
+
     /// Begins a sequence with its chunks on `grid`; none where every slot is taken. Without `retrieval` no chunk has neighbours.
     pub fn open(&mut self, grid: Grid, retrieval: bool) -> Option<Slot> {
+        self.add_row(Sequence::new(self.rows.len(), grid, retrieval, self.row_bytes()))
+    }
+
+    /// Begins a sequence that goes on from where another is; none where every slot is taken.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn fork(&mut self, slot: Slot) -> Result<Option<Slot>, OnnxError> {
+        if self.free_slots() == 0 {
+            return Ok(None);
+        }
+        let row = self.rows.len();
+        self.copy_caches(slot, row)?;
+        Ok(self.add_row(self.sequence(slot).fork(row)))
+    }
+
+    /// Puts a sequence into a free slot; its row is the next one.
+    fn add_row(&mut self, sequence: Sequence) -> Option<Slot> {
         let free = Slot(self.sequences.iter().position(Option::is_none)?);
-        self.sequences[free.0] = Some(Sequence::new(self.rows.len(), grid, retrieval, self.row_bytes()));
-        self.cross.write(&mut self.work, self.rows.len(), None);
+        self.cross.write(&mut self.work, sequence.row, None);
+        self.sequences[free.0] = Some(sequence);
         self.rows.push(free);
         Some(free)
     }

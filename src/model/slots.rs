@@ -9,6 +9,7 @@ use crate::text::{CHUNK_LENGTH, Grid};
 pub struct Slot(pub usize);
 
 /// The sequence in a slot.
+#[derive(Clone)]
 pub(super) struct Sequence {
     pub row: usize,
     pub grid: Grid,
@@ -42,6 +43,11 @@ impl Sequence {
             known: Vec::new(),
             attending: None,
         }
+    }
+
+    /// The same sequence in another row, which shows it nothing yet.
+    pub fn fork(&self, row: usize) -> Self {
+        Self { row, attending: None, ..self.clone() }
     }
 
     /// Appends hidden states that the lower graph gave.

@@ -104,6 +104,9 @@ pub(super) fn load(mut builder: SessionBuilder, path: &Path, device: Device) -> 
     } else {
         builder.commit_from_file(path)?
     };
+    if let Some(weights) = &weights {
+        weights.release();
+    }
     Ok((session, weights))
 }
 

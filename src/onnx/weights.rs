@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use memmap2::Mmap;
+use memmap2::{Mmap, UncheckedAdvice};
 use ort::session::builder::{PrepackedWeights, SessionBuilder};
 use ort::value::DynValue;
 use prost::Message;
@@ -35,6 +35,15 @@ impl Weights {
         let weights = Arc::new(Self { map, packed: PrepackedWeights::new() });
         mapped.insert(path, Arc::downgrade(&weights));
         Ok(weights)
+    }
+
+    /// Lets go of the pages that were only read to be packed; what is read again comes back from the file.
+    pub fn release(&self) {
+        // SAFETY: a mapping that is only read has nothing to lose but time.
+        let released = unsafe { self.map.unchecked_advise(UncheckedAdvice::DontNeed) };
+        if let Err(error) = released {
+            tracing::debug!(%error, "the weights' pages stay in memory");
+        }
     }
 }
 

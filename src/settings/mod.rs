@@ -61,7 +61,7 @@ pub struct Settings {
     #[arg(long, env = "RETRO_THREADS", value_name = "N", default_value_t = 0)]
     pub threads: usize,
 
-    /// Completions that run at a time; 0: as many as fit 512 MB of key/value caches, up to 64
+    /// Sequences that run at a time: each choice of a completion is one, a score two; 0: as many as fit 512 MB of key/value caches, up to 64
     #[arg(long, env = "RETRO_SLOTS", value_name = "N", default_value_t = 0)]
     pub slots: usize,
 
@@ -81,7 +81,7 @@ pub struct Settings {
     #[arg(long, env = "RETRO_MAX_DOCUMENTS", value_name = "N", default_value_t = 1000, value_parser = at_least_one())]
     pub max_documents: usize,
 
-    /// Most completions that wait; more are answered with 429
+    /// Most completions and scores that wait; more are answered with 429
     #[arg(long, env = "RETRO_MAX_QUEUE", value_name = "N", default_value_t = 64, value_parser = at_least_one())]
     pub max_queue: usize,
 

@@ -76,7 +76,7 @@ impl Tokenizer {
 }
 
 /// Joins the bytes of tokens into text without ever giving out part of a character.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Utf8Stream {
     pending: Vec<u8>,
 }

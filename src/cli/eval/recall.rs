@@ -94,7 +94,7 @@ async fn delete(bench: &Bench, facts: &Facts) -> Result<()> {
 }
 
 fn outcome(fact: &Fact, [without_retrieval, with_the_documents, after_edit, after_deletion]: [&Completion; 4]) -> Outcome {
-    let says = |completion: &Completion, value: &str| begins_with(&completion.text, value);
+    let says = |completion: &Completion, value: &str| begins_with(text(completion), value);
     let read = of_prompt(with_the_documents);
     let right = Right {
         without_retrieval: says(without_retrieval, &fact.value),
@@ -108,13 +108,17 @@ fn outcome(fact: &Fact, [without_retrieval, with_the_documents, after_edit, afte
     Outcome {
         fact: fact.clone(),
         texts: Texts {
-            without_retrieval: without_retrieval.text.clone(),
-            with_the_documents: with_the_documents.text.clone(),
-            after_edit: after_edit.text.clone(),
-            after_deletion: after_deletion.text.clone(),
+            without_retrieval: text(without_retrieval).to_owned(),
+            with_the_documents: text(with_the_documents).to_owned(),
+            after_edit: text(after_edit).to_owned(),
+            after_deletion: text(after_deletion).to_owned(),
         },
         right,
     }
+}
+
+fn text(completion: &Completion) -> &str {
+    &completion.choices[0].text
 }
 
 /// The neighbours of the chunk that ends where the prompt ends: those that the first new token is predicted with.

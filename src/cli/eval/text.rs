@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use super::bench::{Bench, progress};
 use super::shares::{Nearest, Share, merged};
 use super::text_report::{CollectionReport, Measure, NeighboursReport, ShareReport, TextReport};
-use crate::generate::ScoreRequest;
+use crate::generate::GivenText;
 use crate::model::NeighbourTokens;
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::Neighbour;
@@ -113,7 +113,7 @@ async fn score(
     variants: &[Variant],
 ) -> Result<Vec<(Variant, f64)>> {
     let parts = &bench.parts;
-    let queries = ScoreRequest::chunks(window).map(|chunk| parts.tokenizer.decode(chunk)).collect();
+    let queries = GivenText::chunks(window).map(|chunk| parts.tokenizer.decode(chunk)).collect();
     let queries = parts.embedder.embed(queries).await?;
     let mut own = Nearest::search(&parts.database, &collections.own, &queries).await?;
     let mut others = Nearest::search(&parts.database, &collections.others, &queries).await?;
@@ -137,8 +137,8 @@ async fn score(
         let log_prob = match known.iter().find(|(same, _)| *same == neighbours) {
             Some((_, log_prob)) => *log_prob,
             None => {
-                let request = ScoreRequest { tokens: window.to_vec(), neighbours: neighbours.clone() };
-                let log_prob = bench.generator.score(request).await?.into_iter().map(f64::from).sum();
+                let text = GivenText { tokens: window.to_vec(), neighbours: neighbours.clone() };
+                let log_prob = bench.generator.score_given(text).await?.into_iter().map(f64::from).sum();
                 known.push((neighbours, log_prob));
                 log_prob
             }

@@ -6,15 +6,18 @@ use std::slice::ChunksExact;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures::FutureExt;
 use tokio::sync::mpsc;
 
 use crate::generate::GenerateError;
 use crate::generate::completion::CompletionRun;
 use crate::generate::engine::Engine;
-use crate::generate::events::{Event, NeighbourView};
+use crate::generate::events::{Event, EventStream, NeighbourView};
+use crate::generate::job::{Job, Work};
 use crate::generate::lookup::{Answer, Found, Lookup, Request, Source};
-use crate::generate::request::{Alignment, CompletionRequest, Limits, RetrievalRequest};
-use crate::generate::scheduler::{Job, Scheduler, Ticket, Work};
+use crate::generate::request::{Alignment, CompletionRequest, Limits, MAX_CHOICES, RetrievalRequest};
+use crate::generate::scheduler::{Scheduler, Ticket};
+use crate::generate::score::{ScoreAnswer, ScoreRun};
 use crate::model::{Checked, EncodedNeighbours, Logits, ModelFolder, Slot};
 use crate::onnx::{Device, OnnxError};
 use crate::text::{CHUNK_LENGTH, Grid, TokenId, Tokenizer};
@@ -26,9 +29,14 @@ pub struct FakeEngine {
     pub log: Vec<String>,
     pub open: usize,
     pub fail_next_step: bool,
+    /// How many forks work before one fails.
+    pub forks_left: Option<usize>,
     logits: Vec<f32>,
+    /// Of logits that the last `finish` gave.
+    rows: usize,
 }
 
+#[derive(Clone)]
 struct FakeSequence {
     grid: Grid,
     retrieval: bool,
@@ -40,6 +48,13 @@ struct FakeSequence {
 impl FakeEngine {
     pub fn steps(&self) -> usize {
         self.log.iter().filter(|line| line.starts_with("step")).count()
+    }
+
+    fn take_slot(&mut self, sequence: FakeSequence) -> Option<Slot> {
+        let slot = self.slots.iter().position(Option::is_none)?;
+        self.slots[slot] = Some(sequence);
+        self.open += 1;
+        Some(Slot(slot))
     }
 
     fn sequence(&mut self, slot: Slot) -> &mut FakeSequence {
@@ -61,13 +76,27 @@ impl FakeSequence {
 type Shared<T> = Rc<RefCell<T>>;
 
 impl Engine for Shared<FakeEngine> {
+    fn free_slots(&self) -> usize {
+        self.borrow().slots.iter().filter(|slot| slot.is_none()).count()
+    }
+
     fn open(&mut self, grid: Grid, retrieval: bool) -> Option<Slot> {
         let mut engine = self.borrow_mut();
-        let slot = engine.slots.iter().position(Option::is_none)?;
-        engine.slots[slot] = Some(FakeSequence { grid, retrieval, length: 0, finished: 0, known: Vec::new() });
-        engine.open += 1;
-        engine.log.push(format!("open {slot}"));
-        Some(Slot(slot))
+        let slot = engine.take_slot(FakeSequence { grid, retrieval, length: 0, finished: 0, known: Vec::new() })?;
+        engine.log.push(format!("open {}", slot.0));
+        Some(slot)
+    }
+
+    fn fork(&mut self, slot: Slot) -> Result<Option<Slot>, OnnxError> {
+        let mut engine = self.borrow_mut();
+        if engine.forks_left == Some(0) {
+            return Err(OnnxError::Run { graph: "lower".to_owned(), reason: "as the test wants it".to_owned() });
+        }
+        engine.forks_left = engine.forks_left.map(|left| left - 1);
+        let forked = engine.sequence(slot).clone();
+        let Some(free) = engine.take_slot(forked) else { return Ok(None) };
+        engine.log.push(format!("fork {} {}", slot.0, free.0));
+        Ok(Some(free))
     }
 
     fn close(&mut self, slot: Slot) -> Result<(), OnnxError> {
@@ -94,12 +123,13 @@ impl Engine for Shared<FakeEngine> {
         self.borrow_mut().sequence(slot).known.push(chunk);
     }
 
-    fn finish(&mut self, slot: Slot, _: Logits) -> Result<Option<Range<usize>>, OnnxError> {
+    fn finish(&mut self, slot: Slot, logits: Logits) -> Result<Option<Range<usize>>, OnnxError> {
         let mut engine = self.borrow_mut();
         let sequence = engine.sequence(slot);
         let Some(span) = sequence.ready() else { return Ok(None) };
         sequence.finished = span.end;
-        engine.log.push(format!("finish {}", slot.0));
+        engine.rows = if logits == Logits::All { span.len() } else { 1 };
+        engine.log.push(format!("finish {} {logits:?}", slot.0));
         Ok(Some(span))
     }
 
@@ -123,8 +153,9 @@ impl Engine for Shared<FakeEngine> {
 
     fn logits(&self) -> ChunksExact<'_, f32> {
         // The numbers never change, so that they can be given out past the borrow.
-        let logits: &[f32] = Box::leak(self.borrow().logits.clone().into_boxed_slice());
-        logits.chunks_exact(logits.len())
+        let engine = self.borrow();
+        let logits: &[f32] = Box::leak(engine.logits.repeat(engine.rows).into_boxed_slice());
+        logits.chunks_exact(engine.logits.len())
     }
 
     fn logits_of(&self, _: Slot) -> &[f32] {
@@ -166,15 +197,26 @@ pub struct Wanted {
     max_tokens: usize,
     retrieval: bool,
     interval: usize,
+    echo: bool,
+    logprobs: Option<usize>,
+    choices: usize,
 }
 
 pub fn completion(prompt: usize, max_tokens: usize) -> Wanted {
-    Wanted { prompt, max_tokens, retrieval: true, interval: CHUNK_LENGTH }
+    Wanted { prompt, max_tokens, retrieval: true, interval: CHUNK_LENGTH, echo: false, logprobs: None, choices: 1 }
 }
 
 impl Wanted {
     pub fn without_retrieval(self) -> Self {
         Self { retrieval: false, ..self }
+    }
+
+    pub fn with_echo(self, logprobs: Option<usize>) -> Self {
+        Self { echo: true, logprobs, ..self }
+    }
+
+    pub fn with_choices(self, choices: usize) -> Self {
+        Self { choices, ..self }
     }
 
     pub fn with_interval(self, interval: usize) -> Self {
@@ -184,14 +226,14 @@ impl Wanted {
 
 /// Who asked for a completion.
 pub struct Client {
-    receiver: mpsc::Receiver<Result<Event, GenerateError>>,
+    stream: EventStream,
     events: Vec<Result<Event, GenerateError>>,
 }
 
 impl Client {
     /// All that has come so far.
     pub fn events(&mut self) -> &[Result<Event, GenerateError>] {
-        while let Ok(event) = self.receiver.try_recv() {
+        while let Some(Some(event)) = self.stream.next().now_or_never() {
             self.events.push(event);
         }
         &self.events
@@ -227,10 +269,14 @@ impl Harness {
         let manifest = self.folder.manifest();
         let request = CompletionRequest {
             max_tokens: Some(wanted.max_tokens),
+            n: Some(wanted.choices),
+            echo: wanted.echo,
+            logprobs: wanted.logprobs,
             retrieval: RetrievalRequest { enabled: Some(wanted.retrieval), ..RetrievalRequest::default() },
             ..CompletionRequest::new("a")
         };
-        let valid = request.validate(&Limits::from(&**manifest), &self.tokenizer).unwrap();
+        let limits = Limits { max_n: MAX_CHOICES, ..Limits::from(&**manifest) };
+        let valid = request.validate(&limits, &self.tokenizer).unwrap();
         let (sender, receiver) = mpsc::channel(1024);
         let job = Job {
             tokens: vec![300; wanted.prompt],
@@ -241,7 +287,22 @@ impl Harness {
             place: None,
         };
         self.scheduler().queue(job);
-        Client { receiver, events: Vec::new() }
+        Client { stream: EventStream::new(receiver, wanted.choices, Arc::default()), events: Vec::new() }
+    }
+
+    /// A score of a text of so many tokens, of which the first `given` are not scored; the neighbours are looked up with `retrieval`.
+    pub fn score(&mut self, tokens: usize, given: usize, retrieval: bool) -> ScoreAnswer {
+        let (run, answer) = ScoreRun::new(given, 300);
+        let job = Job {
+            tokens: vec![300; tokens - 1],
+            grid: Grid::prompt_start(),
+            source: retrieval.then(|| Source::Provided(Vec::new(), Vec::new())),
+            work: Work::Score(run),
+            queued_at: Instant::now(),
+            place: None,
+        };
+        self.scheduler().queue(job);
+        answer
     }
 
     fn scheduler(&mut self) -> &mut Scheduler<Shared<FakeEngine>, Shared<FakeLookup>> {

@@ -1,6 +1,9 @@
 //! The scheduler step by step, with an engine and a look-up whose every answer the test decides.
 
+mod choices;
+mod echo;
 mod fake;
+mod score;
 
 use fake::{FakeLookup, Harness, completion};
 

@@ -95,6 +95,48 @@ fn a_batch_gives_each_sequence_the_logits_of_a_full_recompute() {
 }
 
 #[test]
+fn a_fork_goes_on_as_a_sequence_with_the_same_beginning() {
+    for precision in ["fp32", "int8"] {
+        let mut driver = model(precision);
+        let (prompt, leaves) = (100, 40);
+        let grid = Grid::prompt_end(prompt).refreshed(prompt, 24);
+        let members: Vec<Member> = [5, 6]
+            .map(|seed| {
+                let tokens = [tokens(prompt, 3), tokens(80, seed)].concat();
+                let of_chunk = |chunk| vec![repeating(&tokens, grid, chunk, chunk), neighbour(chunk)];
+                let neighbours = (0..grid.complete_chunks(tokens.len())).map(of_chunk).collect();
+                Member { tokens, prompt, grid, neighbours }
+            })
+            .into();
+        let mut alone = together(&mut driver, &members[..1]);
+        alone.extend(together(&mut driver, &members[1..]));
+
+        let first = driver.open(grid);
+        driver.extend(first, &members[0].tokens[..prompt], &members[0].neighbours);
+        let mut running = vec![(0, first), (1, driver.model.fork(first).unwrap().unwrap())];
+        assert_eq!(driver.model.free_slots(), driver.model.slots() - 2);
+        for at in prompt..members[0].tokens.len() {
+            // The fork's row moves, and it stays what it was.
+            if at == prompt + leaves {
+                driver.model.close(first).unwrap();
+                running.remove(0);
+            }
+            let batch: Vec<(Slot, TokenId)> = running.iter().map(|&(number, slot)| (slot, members[number].tokens[at])).collect();
+            let neighbours: Vec<&[Vec<NeighbourTokens>]> =
+                running.iter().map(|&(number, _)| members[number].neighbours.as_slice()).collect();
+            let found = driver.step(&batch, &vec![grid.complete_chunks(at); batch.len()], &neighbours);
+            for (&(number, _), found) in running.iter().zip(found) {
+                assert!(found == alone[number][at - prompt], "{precision}, sequence {number}, token {at}");
+            }
+        }
+        while driver.model.free_slots() > 0 {
+            driver.open(grid);
+        }
+        assert_eq!(driver.model.fork(running[0].1).unwrap(), None);
+    }
+}
+
+#[test]
 fn company_changes_no_bit() {
     for precision in ["fp32", "int8"] {
         let mut driver = model(precision);

@@ -1,0 +1,227 @@
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::retrieval::{Alignment, RetrievalRequest, ValidRetrieval};
+use super::{Limits, tokens};
+use crate::invalid::Invalid;
+use crate::names::CollectionName;
+use crate::text::{TokenId, Tokenizer};
+
+/// Most choices that `n` may ask for, where there are so many slots.
+pub const MAX_CHOICES: usize = 8;
+/// Most alternatives that `logprobs` may ask for.
+pub const MAX_LOGPROBS: usize = 20;
+const MAX_STOPS: usize = 8;
+const MAX_STOP_BYTES: usize = 256;
+const DEFAULT_MAX_TOKENS: usize = 64;
+
+/// A completion as clients ask for it.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CompletionRequest {
+    /// Text to go on from; not empty, and shorter than the model's context.
+    #[schema(example = "The Dune film was released in")]
+    pub prompt: String,
+    /// Most tokens of each choice (default 64, less where the context leaves less); prompt and completion must fit the context together.
+    #[serde(default)]
+    #[schema(example = 48, minimum = 1)]
+    pub max_tokens: Option<usize>,
+    /// 0 takes the most probable token each time (default 0).
+    #[serde(default)]
+    #[schema(example = 0.0, minimum = 0, maximum = 2)]
+    pub temperature: Option<f32>,
+    /// Samples from the most probable tokens that together have this probability (default 1: all).
+    #[serde(default)]
+    #[schema(maximum = 1)]
+    pub top_p: Option<f32>,
+    /// Samples from so many of the most probable tokens (default 0: all).
+    #[serde(default)]
+    pub top_k: Option<usize>,
+    /// Drops tokens less probable than this share of the most probable one (default 0).
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 1)]
+    pub min_p: Option<f32>,
+    /// Divides the logits of tokens that the completion already holds (default 1: off).
+    #[serde(default)]
+    #[schema(minimum = 0.5, maximum = 2)]
+    pub repetition_penalty: Option<f32>,
+    /// Makes sampling repeatable; drawn at random where it is missing.
+    #[serde(default)]
+    pub seed: Option<u64>,
+    /// Choices to make of the prompt, which is read once: 1 (the default) to 8, and at most as many as the server has slots. Choice `i` samples
+    /// as a request with the seed `seed` + `i` does, so with `temperature` 0 all are equal.
+    #[serde(default)]
+    #[schema(example = 1, minimum = 1, maximum = 8)]
+    pub n: Option<usize>,
+    /// Texts that end the completion; they are not part of it. At most 8 of 256 bytes.
+    #[serde(default)]
+    pub stop: Option<Stop>,
+    /// Log-probabilities of each token and of so many alternatives, 0 to 20; with `echo` of the prompt's tokens too.
+    #[serde(default)]
+    #[schema(maximum = 20)]
+    pub logprobs: Option<usize>,
+    /// true puts the prompt before the completion.
+    #[serde(default)]
+    pub echo: bool,
+    /// true answers with server-sent events.
+    #[serde(default)]
+    pub stream: bool,
+    #[serde(default)]
+    pub retrieval: RetrievalRequest,
+}
+
+/// One stop text or several.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Stop {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Clone, Debug)]
+pub struct Sampling {
+    pub temperature: f32,
+    pub top_p: f32,
+    /// 0: all.
+    pub top_k: usize,
+    pub min_p: f32,
+    pub repetition_penalty: f32,
+    pub seed: u64,
+}
+
+/// A completion request that is within every limit.
+#[derive(Clone, Debug)]
+pub struct ValidCompletion {
+    pub(in crate::generate) prompt: Vec<TokenId>,
+    pub(in crate::generate) max_tokens: usize,
+    pub(in crate::generate) choices: usize,
+    pub(in crate::generate) sampling: Sampling,
+    pub(in crate::generate) stop: Vec<String>,
+    pub(in crate::generate) logprobs: Option<usize>,
+    /// The prompt's text, where it comes before the completion's.
+    pub(in crate::generate) echo: Option<String>,
+    pub(in crate::generate) retrieval: ValidRetrieval,
+}
+
+impl ValidCompletion {
+    /// Collection that will be searched, if one will.
+    pub fn collection(&self) -> Option<&CollectionName> {
+        self.retrieval.collection()
+    }
+}
+
+impl CompletionRequest {
+    /// A request for `prompt` with every other field at its default.
+    pub fn new(prompt: impl Into<String>) -> Self {
+        Self {
+            prompt: prompt.into(),
+            max_tokens: None,
+            temperature: None,
+            top_p: None,
+            top_k: None,
+            min_p: None,
+            repetition_penalty: None,
+            seed: None,
+            n: None,
+            stop: None,
+            logprobs: None,
+            echo: false,
+            stream: false,
+            retrieval: RetrievalRequest::default(),
+        }
+    }
+
+    /// # Errors
+    /// [`Invalid`] names the first field that breaks a rule, the limit and what was given.
+    pub fn validate(self, limits: &Limits, tokenizer: &Tokenizer) -> Result<ValidCompletion, Invalid> {
+        if self.prompt.is_empty() {
+            return Err(Invalid::new("prompt", "must not be empty"));
+        }
+        let prompt = tokens("prompt", &self.prompt, limits, tokenizer)?;
+        let room = limits.context.saturating_sub(prompt.len());
+        if room == 0 {
+            return Err(Invalid::new(
+                "prompt",
+                format!("has {} tokens; with at least one new token it must fit the context of {}", prompt.len(), limits.context),
+            ));
+        }
+        let max_tokens = match self.max_tokens {
+            None => DEFAULT_MAX_TOKENS.min(room),
+            Some(0) => return Err(Invalid::new("max_tokens", "must be at least 1, is 0")),
+            Some(given) if given > room => {
+                return Err(Invalid::new(
+                    "max_tokens",
+                    format!(
+                        "is {given}, but after the prompt's {} tokens the context of {} has room for {room}",
+                        prompt.len(),
+                        limits.context
+                    ),
+                ));
+            }
+            Some(given) => given,
+        };
+        let sampling = Sampling {
+            temperature: within("temperature", self.temperature, 0.0, 2.0, 0.0)?,
+            top_p: above_zero("top_p", self.top_p, 1.0)?,
+            top_k: self.top_k.unwrap_or(0),
+            min_p: within("min_p", self.min_p, 0.0, 1.0, 0.0)?,
+            repetition_penalty: within("repetition_penalty", self.repetition_penalty, 0.5, 2.0, 1.0)?,
+            seed: self.seed.unwrap_or_else(rand::random),
+        };
+        let choices = self.n.unwrap_or(1);
+        if !(1..=limits.max_n).contains(&choices) {
+            return Err(Invalid::new(
+                "n",
+                format!("must be 1 to {}, the smaller of {MAX_CHOICES} and the server's slots, is {choices}", limits.max_n),
+            ));
+        }
+        if let Some(given) = self.logprobs.filter(|&given| given > MAX_LOGPROBS) {
+            return Err(Invalid::new("logprobs", format!("must be at most {MAX_LOGPROBS}, is {given}")));
+        }
+        Ok(ValidCompletion {
+            prompt,
+            max_tokens,
+            choices,
+            sampling,
+            stop: stops(self.stop)?,
+            logprobs: self.logprobs,
+            echo: self.echo.then_some(self.prompt),
+            retrieval: self.retrieval.validate(limits, Alignment::PromptEnd)?,
+        })
+    }
+}
+
+fn within(field: &str, given: Option<f32>, low: f32, high: f32, default: f32) -> Result<f32, Invalid> {
+    match given {
+        None => Ok(default),
+        Some(value) if (low..=high).contains(&value) => Ok(value),
+        Some(value) => Err(Invalid::new(field, format!("must be {low} to {high}, is {value}"))),
+    }
+}
+
+fn above_zero(field: &str, given: Option<f32>, default: f32) -> Result<f32, Invalid> {
+    match given {
+        Some(value) if value <= 0.0 => Err(Invalid::new(field, format!("must be above 0 and at most 1, is {value}"))),
+        given => within(field, given, 0.0, 1.0, default),
+    }
+}
+
+fn stops(stop: Option<Stop>) -> Result<Vec<String>, Invalid> {
+    let stops = match stop {
+        None => Vec::new(),
+        Some(Stop::One(stop)) => vec![stop],
+        Some(Stop::Many(stops)) => stops,
+    };
+    if stops.len() > MAX_STOPS {
+        return Err(Invalid::new("stop", format!("may have at most {MAX_STOPS} texts, has {}", stops.len())));
+    }
+    for (at, stop) in stops.iter().enumerate() {
+        if stop.is_empty() || stop.len() > MAX_STOP_BYTES {
+            return Err(Invalid::new(
+                format!("stop[{at}]"),
+                format!("must have 1 to {MAX_STOP_BYTES} bytes, has {}", stop.len()),
+            ));
+        }
+    }
+    Ok(stops)
+}

@@ -1,0 +1,46 @@
+//! From what a client wrote to a request that cannot be wrong.
+
+mod completion;
+mod retrieval;
+mod score;
+
+pub use completion::{CompletionRequest, MAX_CHOICES, MAX_LOGPROBS, Sampling, Stop, ValidCompletion};
+pub use retrieval::{Alignment, NeighbourSource, ProvidedNeighbour, RetrievalRequest, SearchOptions, ValidRetrieval};
+pub use score::{ScoreRequest, ValidScore};
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::invalid::Invalid;
+use crate::model::{MAX_NEIGHBOURS, Manifest};
+use crate::text::{TokenId, Tokenizer};
+
+/// What the model allows.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub struct Limits {
+    /// Tokens of prompt and completion together.
+    pub context: usize,
+    /// Neighbours of a chunk in training, the default.
+    pub neighbours: usize,
+    /// Most neighbours of a chunk.
+    pub max_neighbours: usize,
+    /// Most choices of a completion.
+    pub max_n: usize,
+}
+
+impl From<&Manifest> for Limits {
+    /// Of a single slot.
+    fn from(manifest: &Manifest) -> Self {
+        Self { context: manifest.context, neighbours: manifest.neighbours, max_neighbours: MAX_NEIGHBOURS, max_n: 1 }
+    }
+}
+
+/// Tokens of a text; where it has far too many bytes for the context, none are counted.
+fn tokens(field: &str, text: &str, limits: &Limits, tokenizer: &Tokenizer) -> Result<Vec<TokenId>, Invalid> {
+    // A token has at least one byte and few have more than 32: no need to tokenise what cannot fit.
+    if text.len() > limits.context.saturating_mul(256) {
+        let message = format!("has {} bytes, too many for a context of {} tokens", text.len(), limits.context);
+        return Err(Invalid::new(field, message));
+    }
+    Ok(tokenizer.encode(text))
+}

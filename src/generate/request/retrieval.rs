@@ -1,0 +1,172 @@
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Limits;
+use crate::invalid::Invalid;
+use crate::model::MAX_NEIGHBOURS;
+use crate::names::CollectionName;
+use crate::text::{CHUNK_LENGTH, Grid};
+
+/// Fewest tokens from one look-up to the next.
+const MIN_INTERVAL: usize = 8;
+
+/// Which neighbours the model reads.
+#[derive(Clone, Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RetrievalRequest {
+    /// false: the model without its database (default true).
+    #[serde(default)]
+    #[schema(example = true)]
+    pub enabled: Option<bool>,
+    /// Neighbours of each chunk, 0 to 16 (default: what the model was trained with).
+    #[serde(default)]
+    #[schema(example = 2, maximum = 16)]
+    pub neighbours: Option<usize>,
+    /// Collection to search (default `default`).
+    #[serde(default)]
+    #[schema(example = "default")]
+    pub collection: Option<String>,
+    /// Neighbours farther than this squared distance (0 to 4) are left out.
+    #[serde(default)]
+    #[schema(minimum = 0)]
+    pub max_distance: Option<f32>,
+    /// Where the chunk grid lies (default `prompt_end` for a completion, `prompt_start` for a score).
+    #[serde(default)]
+    pub alignment: Option<Alignment>,
+    /// Tokens from one look-up to the next after the prompt, 8 to 64 (default 64, the chunk that the model was trained with). Fewer follow
+    /// the text more closely and cost more.
+    #[serde(default)]
+    #[schema(example = 64, minimum = 8, maximum = 64)]
+    pub interval: Option<usize>,
+    /// Neighbours to read instead of searching, the same for every chunk.
+    #[serde(default)]
+    pub provided: Option<Vec<ProvidedNeighbour>>,
+}
+
+/// `prompt_end`: the grid ends where the prompt ends, so that even a short prompt has neighbours. `prompt_start`: the paper's grid.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Alignment {
+    #[default]
+    PromptEnd,
+    PromptStart,
+}
+
+/// A neighbour that comes with the request; each part counts up to 64 tokens.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProvidedNeighbour {
+    pub neighbour: String,
+    #[serde(default)]
+    pub continuation: String,
+}
+
+/// Where the neighbours come from.
+#[derive(Clone, Debug)]
+pub enum NeighbourSource {
+    Off,
+    Search(SearchOptions),
+    Provided(Vec<ProvidedNeighbour>),
+}
+
+/// How to search the database.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchOptions {
+    pub collection: CollectionName,
+    pub neighbours: usize,
+    pub max_distance: Option<f32>,
+}
+
+/// Retrieval for one sequence that is within every limit.
+#[derive(Clone, Debug)]
+pub struct ValidRetrieval {
+    pub(in crate::generate) source: NeighbourSource,
+    pub(in crate::generate) alignment: Alignment,
+    pub(in crate::generate) interval: usize,
+}
+
+impl ValidRetrieval {
+    /// Collection that will be searched, if one will.
+    pub(super) fn collection(&self) -> Option<&CollectionName> {
+        match &self.source {
+            NeighbourSource::Search(options) => Some(&options.collection),
+            _ => None,
+        }
+    }
+
+    pub(in crate::generate) fn uses_neighbours(&self) -> bool {
+        !matches!(self.source, NeighbourSource::Off)
+    }
+
+    /// The chunk grid of a sequence that begins with a prompt of `length` (at least 1) tokens.
+    pub(in crate::generate) fn grid(&self, length: usize) -> Grid {
+        self.alignment.grid(length).refreshed(length, self.interval)
+    }
+}
+
+impl RetrievalRequest {
+    /// # Errors
+    /// [`Invalid`] names the first field that breaks a rule.
+    pub(super) fn validate(self, limits: &Limits, alignment: Alignment) -> Result<ValidRetrieval, Invalid> {
+        let interval = self.interval.unwrap_or(CHUNK_LENGTH);
+        if !(MIN_INTERVAL..=CHUNK_LENGTH).contains(&interval) {
+            return Err(Invalid::new(
+                "retrieval.interval",
+                format!("must be {MIN_INTERVAL} to {CHUNK_LENGTH} tokens, is {interval}"),
+            ));
+        }
+        let options =
+            SearchOptions::validate("retrieval.", self.neighbours, self.collection.as_deref(), self.max_distance, limits)?;
+        if let Some(provided) = &self.provided {
+            if provided.is_empty() || provided.len() > MAX_NEIGHBOURS {
+                return Err(Invalid::new(
+                    "retrieval.provided",
+                    format!("must have 1 to {MAX_NEIGHBOURS} neighbours, has {}", provided.len()),
+                ));
+            }
+            if let Some(at) = provided.iter().position(|given| given.neighbour.is_empty()) {
+                return Err(Invalid::new(format!("retrieval.provided[{at}].neighbour"), "must not be empty"));
+            }
+        }
+        let source = match (self.enabled.unwrap_or(true), self.provided) {
+            (false, _) => NeighbourSource::Off,
+            (true, Some(provided)) => NeighbourSource::Provided(provided),
+            (true, None) if options.neighbours == 0 => NeighbourSource::Off,
+            (true, None) => NeighbourSource::Search(options),
+        };
+        Ok(ValidRetrieval { source, alignment: self.alignment.unwrap_or(alignment), interval })
+    }
+}
+
+impl SearchOptions {
+    /// `prefix` stands before the names of the fields in errors.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the field and its limit.
+    pub fn validate(
+        prefix: &str,
+        neighbours: Option<usize>,
+        collection: Option<&str>,
+        max_distance: Option<f32>,
+        limits: &Limits,
+    ) -> Result<Self, Invalid> {
+        let neighbours = neighbours.unwrap_or(limits.neighbours);
+        if neighbours > limits.max_neighbours {
+            return Err(Invalid::new(
+                format!("{prefix}neighbours"),
+                format!("must be 0 to {}, is {neighbours}", limits.max_neighbours),
+            ));
+        }
+        let collection = match collection {
+            None => CollectionName::default(),
+            Some(name) => CollectionName::parse(&format!("{prefix}collection"), name)?,
+        };
+        if let Some(given) = max_distance.filter(|given| !(0.0..=4.0).contains(given)) {
+            return Err(Invalid::new(
+                format!("{prefix}max_distance"),
+                format!("must be 0 to 4 (squared distance of normalised vectors), is {given}"),
+            ));
+        }
+        Ok(Self { collection, neighbours, max_distance })
+    }
+}
