@@ -6,6 +6,9 @@ use rand_chacha::ChaCha8Rng;
 use super::request::Sampling;
 use crate::text::TokenId;
 
+/// Logits that are compared at a time.
+const BLOCK: usize = 512;
+
 /// Draws tokens from logits. The same seed, request and logits give the same tokens on every machine.
 #[derive(Clone)]
 pub(super) struct Sampler {
@@ -106,22 +109,24 @@ impl Sampler {
     }
 }
 
-/// The first token of the greatest logit, in two passes that the compiler turns into vector instructions.
+/// The first token of the greatest logit: block by block, so that the compiler finds vector instructions and the logits are read once.
 fn most_probable(logits: &[f32], forbidden: TokenId) -> TokenId {
-    let (before, after) = (&logits[..forbidden as usize], &logits[forbidden as usize + 1..]);
-    let greatest = |logits: &[f32]| {
-        let (lanes, rest) = logits.as_chunks::<16>();
+    let mut best = (0, f32::NEG_INFINITY);
+    for (number, block) in logits.chunks(BLOCK).enumerate() {
+        let (lanes, rest) = block.as_chunks::<16>();
         let mut most = [f32::NEG_INFINITY; 16];
         for lane in lanes {
             most.iter_mut().zip(lane).for_each(|(most, &logit)| *most = if logit > *most { logit } else { *most });
         }
-        most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
-    };
-    let most = greatest(before).max(greatest(after));
-    let found = |logits: &[f32]| logits.iter().position(|&logit| logit == most);
-    let token = found(before).or_else(|| Some(forbidden as usize + 1 + found(after)?));
-    // Logits that are no numbers have no greatest.
-    token.unwrap_or(0) as TokenId
+        if most.iter().chain(rest).any(|&logit| logit > best.1) {
+            for (token, &logit) in (number * BLOCK..).zip(block) {
+                if logit > best.1 && token != forbidden as usize {
+                    best = (token as TokenId, logit);
+                }
+            }
+        }
+    }
+    best.0
 }
 
 /// ln(sum(exp(logits))), without overflow.

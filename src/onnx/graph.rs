@@ -10,12 +10,14 @@ use ort::{AsPointer, sys};
 use prost::Message;
 use prost::bytes::Bytes;
 
-use super::memory::{Array, Kind, Memory};
 use super::format::Model;
+use super::memory::{Array, Kind, Memory};
 use super::weights::{self, Weights};
 use super::{Device, OnnxError, Runtime, device, kernels};
 
-/// A session's option (onnxruntime_session_options_config_keys.h).
+/// Options of a session (onnxruntime_session_options_config_keys.h).
+const SPIN: &str = "session.intra_op.spin_duration_us";
+const SPIN_MICROSECONDS: &str = "50";
 const EXTERNAL_FOLDER: &str = "session.model_external_initializers_file_folder_path";
 
 /// One ONNX graph in a session of its own.
@@ -36,16 +38,19 @@ impl Graph {
     /// The file or its external data is missing or no valid graph, or the device cannot run it.
     pub fn load(runtime: &Runtime, path: &Path, threads: usize, device: Device) -> Result<Self, OnnxError> {
         let build = || -> ort::Result<(Session, Option<Arc<Weights>>)> {
-            // Threads that spin while they wait would take the cores from the database and the embedder. Step shapes change, so no memory pattern.
+            // Threads that spin for long would take the cores from the database and the embedder; those that sleep at once are woken for every
+            // operator. Step shapes change, so no memory pattern.
             let builder = Session::builder(runtime.environment())?
                 .with_optimization_level(GraphOptimizationLevel::Level3)?
                 .with_intra_threads(threads)?
-                .with_intra_op_spinning(false)?
+                .with_intra_op_spinning(threads != 1)?
+                .with_config_entry(SPIN, SPIN_MICROSECONDS)?
                 .with_memory_pattern(false)?;
             let builder = device::with_providers(builder, device)?;
             load(builder, path, device)
         };
-        let (session, weights) = build().map_err(|e| OnnxError::Graph { path: path.display().to_string(), reason: e.to_string() })?;
+        let (session, weights) =
+            build().map_err(|e| OnnxError::Graph { path: path.display().to_string(), reason: e.to_string() })?;
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         Ok(Self { name, session, device, _weights: weights })
     }
@@ -93,7 +98,8 @@ pub(super) fn load(mut builder: SessionBuilder, path: &Path, device: Device) -> 
         return Ok((builder.commit_from_file(path)?, None));
     }
     let error = |reason: String| ort::Error::new(reason);
-    let mut model = Model::decode(Bytes::from(std::fs::read(path).map_err(|e| error(e.to_string()))?)).map_err(|e| error(e.to_string()))?;
+    let mut model =
+        Model::decode(Bytes::from(std::fs::read(path).map_err(|e| error(e.to_string()))?)).map_err(|e| error(e.to_string()))?;
     let (builder, rewritten) = kernels::put_into(&mut model, builder)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let (mut builder, weights) = weights::share(builder, &model, folder)?;

@@ -63,7 +63,9 @@ pub(super) fn share(
         let initializer = Initializer::decode(bytes.clone()).map_err(|e| error(e.to_string()))?;
         let entry = |key: &str| initializer.external.iter().find(|entry| entry.key == key).map(|entry| entry.value.as_str());
         let Some(location) = entry("location") else { continue };
-        let number = |key: &str| entry(key).map_or(Ok(0), str::parse::<usize>).map_err(|e| error(format!("{}: {key}: {e}", initializer.name)));
+        let number = |key: &str| {
+            entry(key).map_or(Ok(0), str::parse::<usize>).map_err(|e| error(format!("{}: {key}: {e}", initializer.name)))
+        };
         let (offset, length) = (number("offset")?, number("length")?);
         if shared.as_ref().is_some_and(|(name, _)| name != location) {
             return Err(error("its weights lie in several files".to_owned()));

@@ -271,6 +271,7 @@ fn exp(x: __m512) -> __m512 {
 ///
 /// # Safety
 /// The processor has the instructions; `values` holds a head's numbers for each share.
+#[expect(clippy::needless_range_loop, reason = "the loop walks several arrays of registers side by side")]
 #[target_feature(enable = "avx512f")]
 unsafe fn mix<const HALF: bool, const N: usize>(shares: &[f32], values: &[u8], part: usize, total: f32, mixed: &mut [f32]) {
     let (head, from) = (mixed.len(), part * N * LANES);

@@ -64,7 +64,10 @@ struct Shape {
 }
 
 /// One copy in memory of each matrix, whichever sessions use it.
-static PACKED: Mutex<Option<HashMap<(Shape, u64), Weak<Matrix>>>> = Mutex::new(None);
+static PACKED: Mutex<Option<HashMap<Key, Weak<Matrix>>>> = Mutex::new(None);
+
+/// A matrix's shape and a hash of its numbers.
+type Key = (Shape, u64);
 
 fn packed(shape: Shape, stored: &[u8], scales: &[f32]) -> ort::Result<Arc<Matrix>> {
     let blocks = shape.outputs * shape.inputs.div_ceil(shape.block);
@@ -162,7 +165,8 @@ impl Kernel for AttentionKernel {
             let input = |number| Tensor::input(context, number);
             let (packed, past_key, past_value, last) = (input(0)?, input(1)?, input(2)?, input(3)?);
             let (cos, sin) = (input(4)?, input(5)?);
-            let (&[rows, step, _], &[_, _, places, head], &[positions, angles]) = (packed.shape, past_key.shape, cos.shape) else {
+            let (&[rows, step, _], &[_, _, places, head], &[positions, angles]) = (packed.shape, past_key.shape, cos.shape)
+            else {
                 return Err(ort::Error::new("attention with other dimensions"));
             };
             let [rows, step, positions] = [rows, step, positions].map(|size| size as usize);
@@ -251,7 +255,8 @@ impl<'a> Tensor<'a> {
         unsafe {
             let api = ort::api();
             ort::Error::result_from_status((api.GetTensorMutableData)(value.cast_mut(), &raw mut data))?;
-            let status = (api.GetTensorElementTypeAndShapeDataReference)(value, &raw mut kind, &raw mut shape, &raw mut dimensions);
+            let status =
+                (api.GetTensorElementTypeAndShapeDataReference)(value, &raw mut kind, &raw mut shape, &raw mut dimensions);
             ort::Error::result_from_status(status)?;
             let shape = if dimensions == 0 { &[] } else { std::slice::from_raw_parts(shape, dimensions) };
             Ok(Self { data, shape })

@@ -8,16 +8,16 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::output::Output;
+use crate::onnx::Memory;
 
-/// Outputs of a panel: the 32-bit lanes of a register.
+/// The 32-bit lanes of a register.
 const LANES: usize = 16;
+/// Outputs of a panel: what two registers hold.
+const PANEL: usize = 2 * LANES;
+/// How many cache lines ahead of their use weights are asked for: what is read once a step has often left the nearer caches.
+const AHEAD: usize = 64;
 /// What a stored 0 stands for is this much below.
 const MIDDLE: i32 = 128;
-
-/// 64 bytes where a cache line begins.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line<T>(T);
 
 /// Whether this processor has the instructions.
 pub(super) fn is_supported() -> bool {
@@ -29,44 +29,39 @@ pub(super) fn serves(block: usize) -> bool {
     block.is_multiple_of(LANES) && (LANES..=1024).contains(&block)
 }
 
-/// A matrix in the order in which it is read: panels of 16 outputs, of each 4 inputs of all 16 after the other.
+/// A matrix in the order in which it is read: panels of 32 outputs, of each 4 inputs of all 32 after the other.
 pub(super) struct Matrix {
     outputs: usize,
     inputs: usize,
     block: usize,
     blocks: usize,
-    /// [panels, blocks, block / 4], each line [16 outputs, 4 inputs].
-    weights: Vec<Line<[u8; 64]>>,
-    /// [panels, blocks], each line the scales of 16 outputs.
-    scales: Vec<Line<[f32; LANES]>>,
+    /// uint8 [panels, blocks, block / 4, 2, 16 outputs, 4 inputs]
+    weights: Memory,
+    /// float32 [panels, blocks, 2, 16 outputs]
+    scales: Memory,
 }
 
 impl Matrix {
     /// From what MatMulNBits takes: `stored` uint8 [N, blocks, block], `scales` [N, blocks].
     pub fn pack(stored: &[u8], scales: &[f32], outputs: usize, inputs: usize, block: usize) -> Self {
-        let (blocks, panels) = (inputs.div_ceil(block), outputs.div_ceil(LANES));
+        let (blocks, panels) = (inputs.div_ceil(block), outputs.div_ceil(PANEL));
         assert!(serves(block) && stored.len() == outputs * blocks * block && scales.len() == outputs * blocks);
         let lines = block / 4;
-        let mut matrix = Self {
-            outputs,
-            inputs,
-            block,
-            blocks,
-            weights: vec![Line([MIDDLE as u8; 64]); panels * blocks * lines],
-            scales: vec![Line([0.0; LANES]); panels * blocks],
-        };
+        let mut packed = Memory::zeroed(panels * PANEL * blocks * block);
+        let mut packed_scales = Memory::zeroed(panels * PANEL * blocks * size_of::<f32>());
+        let (to, to_scales) = (packed.slice_mut::<u8>(), packed_scales.slice_mut::<f32>());
         for output in 0..outputs {
-            let (panel, lane) = (output / LANES, output % LANES);
+            let (panel, half, lane) = (output / PANEL, output % PANEL / LANES, output % LANES);
             for of in 0..blocks {
                 let at = panel * blocks + of;
-                matrix.scales[at].0[lane] = scales[output * blocks + of];
+                to_scales[(2 * at + half) * LANES + lane] = scales[output * blocks + of];
                 let from = &stored[(output * blocks + of) * block..][..block];
                 for (line, four) in from.chunks_exact(4).enumerate() {
-                    matrix.weights[at * lines + line].0[4 * lane..4 * lane + 4].copy_from_slice(four);
+                    to[(2 * (at * lines + line) + half) * 64 + 4 * lane..][..4].copy_from_slice(four);
                 }
             }
         }
-        matrix
+        Self { outputs, inputs, block, blocks, weights: packed, scales: packed_scales }
     }
 
     pub fn outputs(&self) -> usize {
@@ -78,7 +73,7 @@ impl Matrix {
     }
 
     pub fn panels(&self) -> usize {
-        self.outputs.div_ceil(LANES)
+        self.outputs.div_ceil(PANEL)
     }
 }
 
@@ -118,86 +113,74 @@ pub(super) unsafe fn multiply(rows: &Rows, matrix: &Matrix, panels: Range<usize>
     assert!(panels.end <= matrix.panels() && output.len() == rows.rows * matrix.outputs && is_supported());
     // SAFETY: the processor has the instructions, and all that is read and written lies inside, as asserted.
     unsafe {
-        let mut panel = panels.start;
-        while panel < panels.end {
-            let wide = rows.rows > 1 && panels.end - panel > 1;
+        for panel in panels {
             let mut row = 0;
             while row < rows.rows {
-                row += match (rows.rows - row, wide) {
-                    (1, false) => tile::<1, 1, 4>(rows, matrix, row, panel, output),
-                    (1, true) => tile::<1, 2, 2>(rows, matrix, row, panel, output),
-                    (2 | 3, false) => tile::<2, 1, 2>(rows, matrix, row, panel, output),
-                    (2 | 3, true) => tile::<2, 2, 1>(rows, matrix, row, panel, output),
-                    (_, false) => tile::<4, 1, 1>(rows, matrix, row, panel, output),
-                    (_, true) => tile::<4, 2, 1>(rows, matrix, row, panel, output),
+                row += match rows.rows - row {
+                    1 => tile::<1, 2>(rows, matrix, row, panel, output),
+                    2 | 3 => tile::<2, 1>(rows, matrix, row, panel, output),
+                    _ => tile::<4, 1>(rows, matrix, row, panel, output),
                 };
             }
-            panel += 1 + usize::from(wide);
         }
     }
 }
 
-/// R rows times P panels; returns R. A block's sum is divided over C registers, since one waits for its last addition.
+/// R rows times a panel; returns R. A block's sum is divided over C pairs of registers, since one waits for its last addition.
 ///
 /// # Safety
-/// The processor has the instructions, and the rows, the panels and their columns are there.
+/// The processor has the instructions, and the rows, the panel and its columns are there.
+#[expect(clippy::needless_range_loop, reason = "the loops walk several arrays of registers side by side")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn tile<const R: usize, const P: usize, const C: usize>(
-    rows: &Rows,
-    matrix: &Matrix,
-    row: usize,
-    panel: usize,
-    output: &Output,
-) -> usize {
+unsafe fn tile<const R: usize, const C: usize>(rows: &Rows, matrix: &Matrix, row: usize, panel: usize, output: &Output) -> usize {
     let lines = matrix.block / 4;
     let width = matrix.blocks * matrix.block;
-    // SAFETY: every pointer stays inside what the caller answers for.
+    // SAFETY: every pointer that is read or written stays inside what the caller answers for.
     unsafe {
         let values: [*const i8; R] = std::array::from_fn(|r| rows.values.as_ptr().add((row + r) * width));
         let scales: [*const (f32, i32); R] = std::array::from_fn(|r| rows.scales.as_ptr().add((row + r) * matrix.blocks));
-        let weights: [*const __m512i; P] =
-            std::array::from_fn(|p| matrix.weights.as_ptr().add((panel + p) * matrix.blocks * lines).cast());
-        let weight_scales: [*const f32; P] =
-            std::array::from_fn(|p| matrix.scales.as_ptr().add((panel + p) * matrix.blocks).cast());
-        let mut sums = [[_mm512_setzero_ps(); P]; R];
+        let weights: *const __m512i = matrix.weights.slice::<u8>().as_ptr().add(panel * PANEL * width).cast();
+        let weight_scales: *const f32 = matrix.scales.slice::<f32>().as_ptr().add(panel * PANEL * matrix.blocks);
+        let mut sums = [[_mm512_setzero_ps(); 2]; R];
         for block in 0..matrix.blocks {
-            let mut products = [[[_mm512_setzero_si512(); C]; P]; R];
-            let mut line = 0;
-            while line < lines {
+            let mut products = [[[_mm512_setzero_si512(); C]; 2]; R];
+            for line in (0..lines).step_by(C) {
                 for c in 0..C {
-                    if line + c >= lines {
-                        break;
-                    }
                     let at = block * lines + line + c;
-                    let four: [__m512i; R] =
-                        std::array::from_fn(|r| _mm512_set1_epi32(values[r].add(4 * at).cast::<i32>().read_unaligned()));
-                    for p in 0..P {
-                        let weight = _mm512_load_si512(weights[p].add(at));
-                        for r in 0..R {
-                            products[r][p][c] = _mm512_dpbusd_epi32(products[r][p][c], weight, four[r]);
+                    for half in 0..2 {
+                        _mm_prefetch::<_MM_HINT_T0>(weights.wrapping_add(2 * at + half + AHEAD).cast());
+                    }
+                    let pair = [_mm512_load_si512(weights.add(2 * at)), _mm512_load_si512(weights.add(2 * at + 1))];
+                    for r in 0..R {
+                        let four = _mm512_set1_epi32(values[r].add(4 * at).cast::<i32>().read_unaligned());
+                        for half in 0..2 {
+                            products[r][half][c] = _mm512_dpbusd_epi32(products[r][half][c], pair[half], four);
                         }
                     }
                 }
-                line += C;
             }
             for r in 0..R {
                 let (scale, middle) = *scales[r].add(block);
-                for p in 0..P {
+                for half in 0..2 {
                     let mut sum = _mm512_set1_epi32(middle);
                     for c in 0..C {
-                        sum = _mm512_add_epi32(sum, products[r][p][c]);
+                        sum = _mm512_add_epi32(sum, products[r][half][c]);
                     }
-                    let both = _mm512_mul_ps(_mm512_load_ps(weight_scales[p].add(block * LANES)), _mm512_set1_ps(scale));
-                    sums[r][p] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), both, sums[r][p]);
+                    let of_weights = _mm512_load_ps(weight_scales.add((2 * block + half) * LANES));
+                    let both = _mm512_mul_ps(of_weights, _mm512_set1_ps(scale));
+                    sums[r][half] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum), both, sums[r][half]);
                 }
             }
         }
-        for p in 0..P {
-            let first = (panel + p) * LANES;
-            let lanes = (matrix.outputs - first).min(LANES);
+        for half in 0..2 {
+            let first = panel * PANEL + half * LANES;
+            let lanes = matrix.outputs.saturating_sub(first).min(LANES);
+            if lanes == 0 {
+                continue;
+            }
             let mask = (u32::MAX >> (32 - lanes)) as __mmask16;
             for r in 0..R {
-                _mm512_mask_storeu_ps(output.at((row + r) * matrix.outputs + first), mask, sums[r][p]);
+                _mm512_mask_storeu_ps(output.at((row + r) * matrix.outputs + first), mask, sums[r][half]);
             }
         }
     }

@@ -65,7 +65,8 @@ pub(super) fn rewrite(model: &mut Model, served: &Served) -> Result<bool, prost:
     let rewritten = products > 0 || !attentions.is_empty();
     for (bytes, mut node) in attentions {
         // What comes out of products with 8-bit activations has no more digits than float16 keeps.
-        let half = Attribute { name: "half".to_owned(), i: Some(i64::from(products > 0)), kind: Some(INT), ..Attribute::default() };
+        let half =
+            Attribute { name: "half".to_owned(), i: Some(i64::from(products > 0)), kind: Some(INT), ..Attribute::default() };
         node.attribute.push(half);
         *bytes = node.encode_to_vec().into();
     }

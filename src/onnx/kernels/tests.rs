@@ -7,10 +7,10 @@ use ort::value::Tensor;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::are_supported;
 use super::attention::{Caches, Layer};
 use super::output::Output;
 use super::product::{Matrix, Rows, multiply};
-use super::are_supported;
 use crate::onnx::graph::load;
 use crate::onnx::{Device, Runtime, default_library};
 
@@ -47,7 +47,9 @@ fn products_are_those_of_the_numbers_within_what_8_bits_keep() {
         return;
     }
     let mut random = ChaCha8Rng::seed_from_u64(1);
-    for (outputs, inputs, block, rows) in [(8, 64, 64, 1), (40, 100, 32, 3), (256, 688, 64, 9), (17, 16, 16, 4), (96, 300, 128, 6)] {
+    for (outputs, inputs, block, rows) in
+        [(8, 64, 64, 1), (40, 100, 32, 3), (256, 688, 64, 9), (17, 16, 16, 4), (96, 300, 128, 6)]
+    {
         let (matrix, values) = matrix(&mut random, outputs, inputs, block);
         let mut x = numbers(&mut random, rows * inputs);
         // A block of zeros has no scale.
