@@ -6,6 +6,8 @@ use rand_chacha::ChaCha8Rng;
 use super::request::Sampling;
 use crate::text::TokenId;
 
+/// Candidates that are put in order at first.
+const FEW: usize = 64;
 /// Logits that are compared at a time.
 const BLOCK: usize = 512;
 
@@ -53,47 +55,55 @@ impl Sampler {
     }
 
     fn draw(&mut self, logits: &[f32]) -> TokenId {
-        let temperature = self.sampling.temperature;
-        let mut candidates: Vec<(TokenId, f32)> = (0..)
+        let temperature = f64::from(self.sampling.temperature);
+        let mut scaled: Vec<(TokenId, f64)> = (0..)
             .zip(logits)
             .filter(|&(token, _)| token != self.forbidden)
-            .map(|(token, &logit)| (token, self.penalised(token, logit) / temperature))
+            .map(|(token, &logit)| (token, f64::from(self.penalised(token, logit)) / temperature))
             .collect();
-        candidates.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        if self.sampling.top_k > 0 {
-            candidates.truncate(self.sampling.top_k);
+        if (1..scaled.len()).contains(&self.sampling.top_k) {
+            lead(&mut scaled, self.sampling.top_k);
+            scaled.truncate(self.sampling.top_k);
         }
-        let greatest = candidates[0].1;
-        let weights: Vec<f64> = candidates.iter().map(|&(_, logit)| f64::from(logit - greatest).exp()).collect();
-        let kept = self.kept(&weights);
-        let total: f64 = weights[..kept].iter().sum();
+        let greatest = scaled.iter().fold(f64::NEG_INFINITY, |most, &(_, logit)| most.max(logit));
+        let mut weights: Vec<(TokenId, f64)> =
+            scaled.into_iter().map(|(token, logit)| (token, (logit - greatest).exp())).collect();
+        let kept = self.kept(&mut weights);
+        let total: f64 = weights[..kept].iter().map(|(_, weight)| weight).sum();
         let mut left = self.random.random::<f64>() * total;
-        for (&(token, _), weight) in candidates.iter().zip(&weights[..kept]) {
+        for &(token, weight) in &weights[..kept] {
             left -= weight;
             if left < 0.0 {
                 return token;
             }
         }
-        candidates[kept - 1].0
+        weights[kept - 1].0
     }
 
-    /// How many of the sorted candidates (weights relative to the first) `min_p` and `top_p` leave; at least one.
-    fn kept(&self, weights: &[f64]) -> usize {
-        let probable = weights.iter().take_while(|&&weight| weight >= f64::from(self.sampling.min_p)).count().max(1);
-        if self.sampling.top_p >= 1.0 {
-            return probable;
+    /// Puts the candidates (weights relative to the greatest) that `min_p` and `top_p` leave first; returns how many, at least one. Where
+    /// they leave all, the order stays.
+    fn kept(&self, weights: &mut [(TokenId, f64)]) -> usize {
+        let (min_p, top_p) = (f64::from(self.sampling.min_p), f64::from(self.sampling.top_p));
+        if min_p == 0.0 && top_p >= 1.0 {
+            return weights.len();
         }
-        let wanted = weights.iter().sum::<f64>() * f64::from(self.sampling.top_p);
-        let mut sum = 0.0;
-        let nucleus = weights
-            .iter()
-            .take_while(|&&weight| {
-                let more = sum < wanted;
+        let wanted = if top_p >= 1.0 { f64::INFINITY } else { top_p * weights.iter().map(|(_, weight)| weight).sum::<f64>() };
+        // Most often few are left: so many are put in order at first, and four times as many where that was not enough.
+        let mut ordered = FEW.min(weights.len());
+        loop {
+            lead(weights, ordered);
+            let mut sum = 0.0;
+            let beyond = weights[..ordered].iter().position(|&(_, weight)| {
+                let left_out = weight < min_p || sum >= wanted;
                 sum += weight;
-                more
-            })
-            .count();
-        nucleus.clamp(1, probable)
+                left_out
+            });
+            match beyond {
+                Some(kept) => return kept.max(1),
+                None if ordered == weights.len() => return ordered,
+                None => ordered = (4 * ordered).min(weights.len()),
+            }
+        }
     }
 
     /// Positive logits are divided and negative ones multiplied, as in CTRL (arXiv 1909.05858, section 4.1) and its usual form.
@@ -138,17 +148,22 @@ pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
 
 /// The `count` greatest logits with their tokens, greatest first.
 pub(super) fn greatest(logits: &[f32], count: usize) -> Vec<(TokenId, f32)> {
+    let mut all: Vec<(TokenId, f64)> = (0..).zip(logits.iter().map(|&logit| f64::from(logit))).collect();
+    let count = count.min(all.len());
+    lead(&mut all, count);
+    all[..count].iter().map(|&(token, logit)| (token, logit as f32)).collect()
+}
+
+/// Puts the `count` greatest first, in order; of equal ones the lower token.
+fn lead(candidates: &mut [(TokenId, f64)], count: usize) {
+    let order = |a: &(TokenId, f64), b: &(TokenId, f64)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if count == 0 {
-        return Vec::new();
+        return;
     }
-    let mut all: Vec<(TokenId, f32)> = (0..).zip(logits.iter().copied()).collect();
-    let order = |a: &(TokenId, f32), b: &(TokenId, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    if count < all.len() {
-        all.select_nth_unstable_by(count - 1, order);
-        all.truncate(count);
+    if count < candidates.len() {
+        candidates.select_nth_unstable_by(count - 1, order);
     }
-    all.sort_by(order);
-    all
+    candidates[..count].sort_unstable_by(order);
 }
 
 #[cfg(test)]
@@ -195,6 +210,25 @@ mod tests {
         assert_eq!(only(Sampling { top_p: 0.6, ..sampling(1.0) }), 2);
         assert_eq!(only(Sampling { min_p: 0.3, ..sampling(1.0) }), 2);
         assert_eq!(only(sampling(1.0)), 4);
+    }
+
+    #[test]
+    fn of_many_candidates_the_filters_leave_what_a_whole_order_says() {
+        let weights: Vec<(TokenId, f64)> = (0..3000).map(|i| (i, 0.999f64.powi((i as i32 * 1237) % 3000))).collect();
+        let mut ordered = weights.clone();
+        ordered.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
+        for (top_p, min_p) in [(0.01, 0.0), (0.5, 0.0), (0.95, 0.0), (0.5, 0.7), (1.0, 0.2), (1.0, 1.0)] {
+            let sampler = Sampler::new(Sampling { top_p, min_p, ..sampling(1.0) }, 0);
+            let (mut found, mut sum) = (weights.clone(), 0.0);
+            let kept = sampler.kept(&mut found);
+            let expected = ordered.iter().take_while(|&&(_, weight)| {
+                let more = weight >= f64::from(min_p) && (top_p >= 1.0 || sum < f64::from(top_p) * total);
+                sum += weight;
+                more
+            });
+            assert_eq!(found[..kept], expected.copied().collect::<Vec<_>>(), "top_p {top_p}, min_p {min_p}");
+        }
     }
 
     #[test]
