@@ -11,6 +11,7 @@ mod echo;
 mod ending;
 mod eval;
 mod openapi;
+mod prefetch;
 mod samples;
 mod score;
 mod server;

@@ -66,7 +66,7 @@ async fn without_retrieval_there_is_one_arm() {
     assert!(off["token_log_probs"].as_array().unwrap().iter().all(|token| token["with_retrieval"].is_null()));
     assert_eq!(
         off["retrieval"],
-        json!({"enabled": false, "alignment": "prompt_start", "interval": 64, "database_version": 0, "chunks": []})
+        json!({"enabled": false, "alignment": "prompt_start", "interval": 64, "prefetch": false, "late": 0, "database_version": 0, "chunks": []})
     );
     let given = json!({"provided": [{"neighbour": "The Zanthe lighthouse stands on the island of Orrin."}]});
     let on = score(shared(), json!({"text": TEXT, "retrieval": given})).await;
@@ -162,6 +162,7 @@ async fn texts_that_cannot_be_scored() {
         (json!({"text": "a b", "max_tokens": 3}), 422, "unknown_field", "max_tokens", ""),
         (json!({"text": "a b", "token_log_probs": 3}), 422, "invalid_type", "token_log_probs", ""),
         (json!({"text": "a b", "retrieval": {"interval": 7}}), 422, "invalid_value", "retrieval.interval", "8 to 64"),
+        (json!({"text": "a b", "retrieval": {"prefetch": true}}), 422, "invalid_value", "retrieval.prefetch", "false"),
         (json!({"text": "a b", "retrieval": {"neighbours": 17}}), 422, "invalid_value", "retrieval.neighbours", "16"),
         (json!({"text": "a b", "retrieval": {"collection": "nowhere"}}), 404, "collection_not_found", "retrieval.collection", ""),
     ] {

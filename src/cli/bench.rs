@@ -27,6 +27,9 @@ pub struct BenchArgs {
     /// Tokens from one look-up to the next
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "64")]
     intervals: Vec<usize>,
+    /// Waits for neighbours at the prompts only
+    #[arg(long)]
+    prefetch: bool,
     /// Where the neighbours come from
     #[arg(long, value_name = "SOURCE", value_enum, default_value_t = Source::Search)]
     source: Source,
@@ -57,6 +60,7 @@ struct Case {
     prompt_tokens: usize,
     neighbours: usize,
     interval: usize,
+    prefetch: bool,
     source: Option<Source>,
     /// Made by all completions together, in each measurement.
     new_tokens: Vec<usize>,
@@ -67,6 +71,10 @@ struct Case {
     retrieval_ms: Vec<f64>,
     prefill_ms: Vec<f64>,
     decode_ms: Vec<f64>,
+    /// Mean over the neighbours that were looked up after the prompts, in tokens; 0 where there were none.
+    stale_tokens: Vec<f64>,
+    /// Boundaries of all completions at which no new neighbours were there.
+    late: Vec<usize>,
     /// Slowest over fastest completion.
     fairness: Vec<f64>,
     /// Memory of the process afterwards.
@@ -126,7 +134,8 @@ impl BenchArgs {
                 for &interval in if neighbours == 0 { &self.intervals[..1] } else { &self.intervals[..] } {
                     for &batch in &self.batches {
                         let source = (neighbours > 0).then_some(self.source);
-                        cases.push(Case { batch, prompt_tokens, neighbours, interval, source, ..Case::default() });
+                        let prefetch = self.prefetch && source.is_some();
+                        cases.push(Case { batch, prompt_tokens, neighbours, interval, prefetch, source, ..Case::default() });
                     }
                 }
             }
@@ -146,6 +155,9 @@ impl Case {
         self.retrieval_ms.push(mean(|one| one.done.timings.retrieval_ms));
         self.prefill_ms.push(mean(|one| one.done.timings.prefill_ms));
         self.decode_ms.push(mean(|one| one.done.timings.decode_ms));
+        let stale = || done.iter().flat_map(|(_, one)| &one.chunks).map(|chunk| chunk.stale_tokens).filter(|&tokens| tokens > 0);
+        self.stale_tokens.push(stale().sum::<usize>() as f64 / stale().count().max(1) as f64);
+        self.late.push(done.iter().map(|(_, one)| one.done.retrieval.late).sum());
         let times = || done.iter().map(|(seconds, _)| *seconds);
         self.fairness.push(times().fold(0.0, f64::max) / times().fold(f64::INFINITY, f64::min));
         self.resident_bytes.push(resident_bytes());
@@ -209,6 +221,7 @@ fn request(
             enabled: Some(case.neighbours > 0),
             neighbours: Some(case.neighbours),
             interval: Some(case.interval),
+            prefetch: case.prefetch,
             provided,
             ..RetrievalRequest::default()
         },

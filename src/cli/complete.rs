@@ -15,6 +15,9 @@ pub struct CompleteArgs {
     /// Tokens from one look-up to the next, 8 to 64 [default: 64]
     #[arg(long, value_name = "N")]
     interval: Option<usize>,
+    /// Waits for neighbours at the prompt only; later ones are looked up early
+    #[arg(long)]
+    prefetch: bool,
 
     /// Most tokens to make
     #[arg(long, value_name = "N")]
@@ -98,6 +101,7 @@ impl CompleteArgs {
                 max_distance: self.search.max_distance,
                 alignment: self.search.alignment,
                 interval: self.interval,
+                prefetch: self.prefetch,
                 provided: None,
             },
             ..CompletionRequest::new(self.prompt)

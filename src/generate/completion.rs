@@ -132,6 +132,11 @@ impl CompletionRun {
         }
     }
 
+    /// At a boundary no new neighbours were there.
+    pub fn late(&mut self) {
+        self.retrieval.late += 1;
+    }
+
     pub fn announce(&self, chunk: ChunkRetrieval) {
         // Where nobody listens, the next look at the events says so.
         let _ = self.send(Event::Retrieval(ChunkRetrieval { choice: self.choice, ..chunk }));

@@ -13,6 +13,7 @@ pub(super) trait Engine {
     fn fork(&mut self, slot: Slot) -> Result<Option<Slot>, OnnxError>;
     fn close(&mut self, slot: Slot) -> Result<(), OnnxError>;
     fn extend(&mut self, slot: Slot, tokens: &[TokenId]) -> Result<Range<usize>, OnnxError>;
+    /// Of a chunk that is not complete yet: those of the newest tokens, at most 64.
     fn chunk_hidden(&self, slot: Slot, chunk: usize) -> Vec<u8>;
     fn attend(&mut self, slot: Slot, chunk: usize, neighbours: Option<Arc<EncodedNeighbours>>);
     fn finish(&mut self, slot: Slot, logits: Logits) -> Result<Option<Range<usize>>, OnnxError>;

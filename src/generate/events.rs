@@ -54,8 +54,12 @@ pub struct ChunkRetrieval {
     pub choice: u32,
     /// Number of the chunk in the sequence, from 0; the prompt's chunks come first.
     pub chunk: u32,
-    /// The chunk's text, which was the query.
+    /// The text that was the query: the chunk's, or with `prefetch` the last 64 tokens (fewer at the start) when the look-up began.
     pub text: String,
+    /// How many tokens the sequence grew by between the end of the query and the first token that reads these neighbours; 0 where it waited
+    /// for them.
+    #[schema(example = 0)]
+    pub stale_tokens: usize,
     /// Nearest first.
     pub neighbours: Vec<NeighbourView>,
 }
@@ -123,7 +127,7 @@ pub struct Usage {
 #[derive(Clone, Copy, Debug, Default, Serialize, ToSchema)]
 pub struct Timings {
     pub queue_ms: f64,
-    /// Embedding and search, at the prompt and at every chunk boundary.
+    /// How long it waited for neighbours, at the prompt and without `prefetch` at every chunk boundary.
     pub retrieval_ms: f64,
     pub prefill_ms: f64,
     /// From the slot to the first token, retrieval included.
@@ -138,6 +142,11 @@ pub struct RetrievalSummary {
     pub alignment: Alignment,
     /// Tokens from one look-up to the next.
     pub interval: usize,
+    /// Whether the look-ups after the prompt began early and nothing waited for them.
+    pub prefetch: bool,
+    /// Chunk boundaries, of all choices together, at which no new neighbours were there, so that the old ones were read on; 0 without
+    /// `prefetch`.
+    pub late: usize,
     /// Version of the collection at the last search; 0 where there was none.
     pub database_version: u64,
 }
@@ -145,8 +154,8 @@ pub struct RetrievalSummary {
 impl RetrievalSummary {
     /// Before anything was looked up.
     pub(super) fn of(retrieval: &ValidRetrieval) -> Self {
-        let ValidRetrieval { alignment, interval, .. } = *retrieval;
-        Self { enabled: retrieval.uses_neighbours(), alignment, interval, database_version: 0 }
+        let ValidRetrieval { alignment, interval, prefetch, .. } = *retrieval;
+        Self { enabled: retrieval.uses_neighbours(), alignment, interval, prefetch, late: 0, database_version: 0 }
     }
 }
 
@@ -164,6 +173,7 @@ impl Done {
         self.choices.extend(other.choices);
         self.choices.sort_by_key(|choice| choice.index);
         self.retrieval.database_version = self.retrieval.database_version.max(other.retrieval.database_version);
+        self.retrieval.late += other.retrieval.late;
         self.usage.completion_tokens += other.usage.completion_tokens;
         self.usage.total_tokens += other.usage.completion_tokens;
         self.timings = self.timings.longest(other.timings);

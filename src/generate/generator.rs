@@ -12,6 +12,7 @@ use super::completion::CompletionRun;
 use super::events::{EventStream, NeighbourView, RetrievalSummary};
 use super::job::{Job, Place, Work};
 use super::lookup::{Aside, Source, Worker};
+use super::prefetch::Prefetch;
 use super::request::{Limits, MAX_CHOICES, NeighbourSource, ValidCompletion, ValidScore};
 use super::retriever::Retriever;
 use super::scheduler::{Message, Scheduler};
@@ -31,7 +32,8 @@ pub struct Generator {
     tokenizer: Arc<Tokenizer>,
     limits: Limits,
     stop: CancellationToken,
-    ended: watch::Receiver<bool>,
+    /// Closes when the thread and the look-ups have ended.
+    ended: watch::Receiver<()>,
     /// Mean time of a completion, for `Retry-After`.
     mean_ms: Arc<AtomicU64>,
 }
@@ -52,14 +54,15 @@ impl Generator {
         let slots = model.slots();
         let limits = Limits { max_n: MAX_CHOICES.min(slots), ..Limits::from(&*manifest) };
         let (messages, inbox) = channel();
-        let (end, ended) = watch::channel(false);
+        let (alive, ended) = watch::channel(());
+        let alive = Arc::new(alive);
         let worker = Worker { tokenizer: Arc::clone(&tokenizer), retriever, encoder };
-        let aside = Aside { worker, runtime: Handle::current(), answers: messages.clone() };
+        let aside = Aside { worker, runtime: Handle::current(), answers: messages.clone(), alive: Arc::clone(&alive) };
         std::thread::Builder::new()
             .name("generate".to_owned())
             .spawn(move || {
                 serve(Scheduler::new(model, aside), &inbox);
-                let _ = end.send(true);
+                drop(alive);
             })
             .map_err(|e| GenerateError::Model(format!("its thread cannot be started: {e}")))?;
         let max_queue = max_queue.max(1);
@@ -98,8 +101,10 @@ impl Generator {
         let (events, receiver) = mpsc::channel(choices * (2 * self.limits.context + 4));
         let grid = request.retrieval.grid(request.prompt.len());
         let run = CompletionRun::new(Arc::clone(&self.tokenizer), &request, &self.manifest, events);
+        let prefetches = request.retrieval.prefetch && request.retrieval.uses_neighbours();
         self.queue(Job {
             grid,
+            prefetch: prefetches.then(|| Prefetch::new(grid, request.prompt.len() + request.max_tokens)),
             source: self.source(request.retrieval.source),
             tokens: request.prompt,
             work: Work::Complete(Box::new(run)),
@@ -134,7 +139,7 @@ impl Generator {
     ) -> Result<ScoreAnswer, GenerateError> {
         let last = tokens.pop().expect("a text that is scored has tokens");
         let (run, answer) = ScoreRun::new(given, last);
-        self.queue(Job { tokens, grid, source, work: Work::Score(run), queued_at: Instant::now(), place })?;
+        self.queue(Job { tokens, grid, source, prefetch: None, work: Work::Score(run), queued_at: Instant::now(), place })?;
         Ok(answer)
     }
 
@@ -206,13 +211,15 @@ impl Generator {
         Ok(scored(answer).await?.log_probs)
     }
 
-    /// Ends what runs and what waits with [`GenerateError::ShuttingDown`], and returns when the thread is done.
+    /// Ends what runs and what waits with [`GenerateError::ShuttingDown`], and returns when the thread and the look-ups under way are
+    /// done: a search that a runtime drops in the middle panics.
     pub async fn shut_down(&self) {
         self.stop.cancel();
         // An error means that the thread is gone, which is what we wait for.
         let _ = self.messages.send(Message::Stop);
         let mut ended = self.ended.clone();
-        let _ = ended.wait_for(|&ended| ended).await;
+        // So does an error here.
+        let _ = ended.changed().await;
     }
 
     fn retry_after(&self) -> u64 {

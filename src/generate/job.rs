@@ -9,6 +9,7 @@ use super::GenerateError;
 use super::completion::{CompletionRun, Gone, Next};
 use super::events::ChunkRetrieval;
 use super::lookup::Source;
+use super::prefetch::Prefetch;
 use super::score::ScoreRun;
 use crate::model::Logits;
 use crate::text::{Grid, TokenId};
@@ -19,6 +20,8 @@ pub(super) struct Job {
     pub grid: Grid,
     /// None is retrieval off.
     pub source: Option<Source>,
+    /// None: it waits for the neighbours of each of its chunks.
+    pub prefetch: Option<Prefetch>,
     pub work: Work,
     pub queued_at: Instant,
     /// Its request's place in the queue, given up when each of the request's jobs has a slot.
@@ -70,6 +73,15 @@ impl Work {
         match self {
             Self::Complete(run) => run.looked_up(waited, version),
             Self::Score(run) => run.looked_up(version),
+        }
+    }
+
+    /// At a boundary no new neighbours were there.
+    pub fn late(&mut self) {
+        match self {
+            Self::Complete(run) => run.late(),
+            // It waits for all of its neighbours.
+            Self::Score(_) => {}
         }
     }
 

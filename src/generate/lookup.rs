@@ -3,6 +3,7 @@ use std::sync::mpsc::Sender;
 use std::time::Instant;
 
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use super::GenerateError;
 use super::events::NeighbourView;
@@ -13,7 +14,7 @@ use crate::model::{ChunkNeighbours, EncodedNeighbours, Encoder, NeighbourTokens}
 use crate::neighbours::Neighbour;
 use crate::text::{TokenId, Tokenizer};
 
-/// A chunk whose neighbours a sequence waits for.
+/// A chunk whose neighbours are wanted, or the newest tokens in its place.
 pub(super) struct Query {
     pub chunk: usize,
     pub tokens: Vec<TokenId>,
@@ -39,6 +40,7 @@ pub(super) struct Request {
 }
 
 /// The neighbours of one chunk, ready for the model.
+#[derive(Clone)]
 pub(super) struct Found {
     pub chunk: usize,
     pub text: String,
@@ -55,7 +57,7 @@ pub(super) struct Answer {
 
 /// Finds and encodes neighbours aside, while the scheduler goes on.
 pub(super) trait Lookup {
-    /// Begins to look up what several sequences wait for. Each gets an answer, in any order.
+    /// Begins to look up what several sequences want. Each gets an answer, in any order.
     fn begin(&self, requests: Vec<Request>);
 }
 
@@ -64,17 +66,20 @@ pub(super) struct Aside {
     pub worker: Worker,
     pub runtime: Handle,
     pub answers: Sender<Message>,
+    /// Held as long as anything runs.
+    pub alive: Arc<watch::Sender<()>>,
 }
 
 impl Lookup for Aside {
     fn begin(&self, requests: Vec<Request>) {
         for group in grouped(requests) {
-            let (worker, answers) = (self.worker.clone(), self.answers.clone());
+            let (worker, answers, alive) = (self.worker.clone(), self.answers.clone(), Arc::clone(&self.alive));
             self.runtime.spawn(async move {
                 for answer in worker.answer(group).await {
                     // The scheduler may have ended meanwhile.
                     let _ = answers.send(Message::Answer(answer));
                 }
+                drop(alive);
             });
         }
     }

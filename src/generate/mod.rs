@@ -6,6 +6,7 @@ mod events;
 mod generator;
 mod job;
 mod lookup;
+mod prefetch;
 mod request;
 mod retriever;
 mod sampler;

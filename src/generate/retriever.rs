@@ -97,6 +97,7 @@ impl Retriever {
                 choice: 0,
                 chunk: chunk as u32,
                 text,
+                stale_tokens: 0,
                 neighbours: neighbours.iter().map(NeighbourView::from).collect(),
             })
             .collect();

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::ops::Range;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::GenerateError;
 use super::completion::{Gone, Next};
@@ -8,6 +8,7 @@ use super::engine::Engine;
 use super::events::ChunkRetrieval;
 use super::job::{Job, Work};
 use super::lookup::{Answer, Found, Lookup, Query, Request, Source};
+use super::prefetch::{Boundary, Prefetch};
 use crate::model::{Logits, Slot};
 use crate::onnx::OnnxError;
 use crate::text::{CHUNK_LENGTH, Grid, TokenId};
@@ -28,6 +29,8 @@ struct Running {
     tokens: Vec<TokenId>,
     grid: Grid,
     source: Option<Source>,
+    /// None: it parks at the end of each chunk.
+    prefetch: Option<Prefetch>,
     work: Work,
     state: State,
 }
@@ -46,7 +49,8 @@ enum State {
 /// Continuous batching: sequences join and leave the running batch at any step.
 ///
 /// A [`tick`](Scheduler::tick) admits who fits, runs one slice of one prompt, so that a long one holds up nobody for longer, and one step
-/// of all sequences that decode. A sequence that completes a chunk parks while its neighbours are looked up aside.
+/// of all sequences that decode. A sequence that completes a chunk parks while its neighbours are looked up aside; one with a
+/// [`Prefetch`] does so for its prompt only.
 pub(super) struct Scheduler<E, L> {
     engine: E,
     lookup: L,
@@ -55,7 +59,7 @@ pub(super) struct Scheduler<E, L> {
     full: bool,
     running: Vec<Running>,
     next_ticket: Ticket,
-    /// What the sequences that parked in this tick wait for.
+    /// What is to be looked up since this tick.
     requests: Vec<Request>,
 }
 
@@ -93,21 +97,29 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         }
     }
 
-    /// Takes the neighbours that a parked sequence waits for.
+    /// Takes the neighbours that a sequence waits for or has asked for early.
     pub fn answer(&mut self, answer: Answer) {
         // It may have ended meanwhile.
         let Some(at) = self.running.iter().position(|running| running.ticket == answer.ticket) else { return };
         let running = &mut self.running[at];
-        let State::Parked(since) = running.state else { return };
         let found = match answer.found {
             Ok(found) => found,
             Err(error) => return self.end(at, Some(error)),
         };
-        running.state = State::Finishing;
-        running.work.looked_up(since.elapsed(), answer.version);
-        for Found { chunk, text, encoded, shown: neighbours } in found {
-            self.engine.attend(running.slot, chunk, encoded);
-            running.work.announce(ChunkRetrieval { choice: 0, chunk: chunk as u32, text, neighbours });
+        if let State::Parked(since) = running.state {
+            running.state = State::Finishing;
+            running.work.looked_up(since.elapsed(), answer.version);
+            for Found { chunk, text, encoded, shown: neighbours } in found {
+                if let Some(prefetch) = &mut running.prefetch {
+                    prefetch.attend(encoded.clone());
+                }
+                self.engine.attend(running.slot, chunk, encoded);
+                running.work.announce(ChunkRetrieval { choice: 0, chunk: chunk as u32, text, stale_tokens: 0, neighbours });
+            }
+        } else if let Some(prefetch) = &mut running.prefetch {
+            running.work.looked_up(Duration::ZERO, answer.version);
+            let run = running.tokens.len() - 1;
+            found.into_iter().for_each(|found| prefetch.arrive(run, found));
         }
     }
 
@@ -141,6 +153,7 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
                 tokens: job.tokens,
                 grid: job.grid,
                 source: job.source,
+                prefetch: job.prefetch,
                 work: job.work,
                 state: State::Extending(0),
             });
@@ -248,6 +261,7 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
                 tokens: prompt.tokens.clone(),
                 grid: prompt.grid,
                 source: prompt.source.clone(),
+                prefetch: prompt.prefetch.clone(),
                 work,
                 state: State::Decoding,
             });
@@ -262,6 +276,7 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         if places.is_empty() {
             return;
         }
+        places.iter().for_each(|&at| self.take_up(at));
         let last = |running: &Running| (running.slot, *running.tokens.last().expect("a prompt has tokens"));
         let batch: Vec<(Slot, TokenId)> = places.iter().map(|&at| last(&self.running[at])).collect();
         match self.engine.step(&batch) {
@@ -299,8 +314,32 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
             Ok(Next::Token(token)) => {
                 running.tokens.push(token);
                 running.state = State::Decoding;
+                self.prefetch(at);
             }
             Ok(Next::Done) | Err(Gone) => self.end(at, None),
+        }
+    }
+
+    /// Begins to look up what the sequence attends later, where it is time to.
+    fn prefetch(&mut self, at: usize) {
+        let running = &mut self.running[at];
+        let (Some(prefetch), Some(source)) = (&mut running.prefetch, &running.source) else { return };
+        // The last token has no hidden state before the next step.
+        let Some((chunk, window)) = prefetch.begin(running.tokens.len() - 1) else { return };
+        let (tokens, hidden) = (running.tokens[window].to_vec(), self.engine.chunk_hidden(running.slot, chunk));
+        let queries = vec![Query { chunk, tokens, hidden }];
+        self.requests.push(Request { ticket: running.ticket, source: source.clone(), queries });
+    }
+
+    /// Where the next step completes a chunk of a sequence that does not park, says before it what the chunk attends.
+    fn take_up(&mut self, at: usize) {
+        let running = &mut self.running[at];
+        let Some(prefetch) = &mut running.prefetch else { return };
+        let Some(Boundary { chunk, neighbours, news }) = prefetch.boundary(running.tokens.len()) else { return };
+        self.engine.attend(running.slot, chunk, neighbours);
+        match news {
+            Some(retrieval) => running.work.announce(retrieval),
+            None => running.work.late(),
         }
     }
 

@@ -87,14 +87,14 @@ impl IntoResponses for Errors {
 }
 
 const EVENTS_EXAMPLE: &str = r#"event: retrieval
-data: {"choice":0,"chunk":0,"text":"Tea is","neighbours":[]}
+data: {"choice":0,"chunk":0,"text":"Tea is","stale_tokens":0,"neighbours":[]}
 
 event: token
 data: {"choice":0,"text":" a"}
 
 event: done
 data: {"choices":[{"index":0,"finish_reason":"length"}],
-data: "retrieval":{"enabled":true,"alignment":"prompt_end","interval":64,"database_version":7},
+data: "retrieval":{"enabled":true,"alignment":"prompt_end","interval":64,"prefetch":false,"late":0,"database_version":7},
 data: "usage":{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3},
 data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_token_ms":24.0,"decode_ms":8.0}}
 
@@ -104,6 +104,9 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
 ///
 /// The model goes on from `prompt`. At the end of the prompt and then every 64 tokens it looks up the nearest chunks of the database and
 /// reads them, with what follows them, while it writes; `retrieval` in the answer shows what it read.
+///
+/// With `retrieval.prefetch` the text waits for neighbours only at the prompt: later ones are looked up early, for slightly older text, and
+/// read from the next end of a chunk on. `stale_tokens` says of each chunk's neighbours how old they were, and `late` how often none came.
 ///
 /// With `n` above 1 the prompt is read once, and the choices go on from there side by side, each with the neighbours of its own text. The
 /// prompt's neighbours are shown once, with choice 0.
@@ -126,6 +129,8 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
             "prompt": "Tea is", "max_tokens": 4, "echo": true, "logprobs": 0}))),
         ("without retrieval" = (summary = "The model without its database, with log-probabilities", value = json!({
             "prompt": "Tea is", "max_tokens": 8, "logprobs": 2, "retrieval": {"enabled": false}}))),
+        ("prefetch" = (summary = "Neighbours every 16 tokens, and no waiting for them", value = json!({
+            "prompt": "The honey bee", "max_tokens": 48, "retrieval": {"interval": 16, "prefetch": true}}))),
         ("provided" = (summary = "Neighbours of your own", value = json!({
             "prompt": "The capital of Atlantis is", "max_tokens": 8,
             "retrieval": {"provided": [{"neighbour": "Atlantis is an island.", "continuation": " Its capital is Poseidonis."}]}})))
@@ -135,8 +140,8 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
             (CompletionResponse = "application/json", example = json!({
                 "id": "cmpl-0198c0f2a7e07d3c8f0d1c2b3a495867", "model": "retro-nano", "created": 1_790_000_000,
                 "choices": [{"index": 0, "text": " 2021", "finish_reason": "length", "logprobs": null}],
-                "retrieval": {"enabled": true, "alignment": "prompt_end", "interval": 64, "database_version": 7, "chunks": [{
-                    "choice": 0, "chunk": 0, "text": "The Dune film was released in", "neighbours": [{
+                "retrieval": {"enabled": true, "alignment": "prompt_end", "interval": 64, "prefetch": false, "late": 0, "database_version": 7, "chunks": [{
+                    "choice": 0, "chunk": 0, "text": "The Dune film was released in", "stale_tokens": 0, "neighbours": [{
                         "document_id": "dune-2021-film.md", "chunk_index": 3, "distance": 0.21, "neighbour": "Dune was released in",
                         "continuation": " cinemas in 2021.", "title": "Dune", "source": "samples/dune-2021-film.md", "metadata": {}}]}]},
                 "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9},

@@ -25,6 +25,7 @@ pub struct ChunkNeighbours {
 }
 
 /// Cross-attention keys and values of one chunk's neighbours, kept as long as tokens attend the chunk.
+#[cfg_attr(test, derive(Default))]
 pub struct EncodedNeighbours {
     /// T: slots that cross-attention reads.
     pub(super) tokens: usize,

@@ -56,8 +56,12 @@ impl Sequence {
         self.length += hidden.len() / self.row_bytes;
     }
 
+    /// Hidden states of `tokens`; where they go on past the last token, of as many up to that one: those of a chunk that is under way
+    /// are the newest.
     pub fn hidden(&self, tokens: Range<usize>) -> &[u8] {
-        &self.hidden[(tokens.start - self.hidden_from) * self.row_bytes..(tokens.end - self.hidden_from) * self.row_bytes]
+        let ahead = tokens.end.saturating_sub(self.length);
+        let (start, end) = (tokens.start.saturating_sub(ahead), tokens.end - ahead);
+        &self.hidden[(start - self.hidden_from) * self.row_bytes..(end - self.hidden_from) * self.row_bytes]
     }
 
     /// Counts tokens as finished and forgets what no step reads any more, now and then.
@@ -106,5 +110,27 @@ impl Sequence {
     pub fn neighbours(&self, chunk: Option<usize>) -> Option<&Arc<EncodedNeighbours>> {
         let (_, neighbours) = self.known.iter().find(|(known, _)| Some(*known) == chunk)?;
         neighbours.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_under_way_has_the_hidden_states_of_the_newest_tokens() {
+        let grid = Grid::prompt_start().refreshed(70, 16);
+        let mut sequence = Sequence::new(0, grid, true, 1);
+        for token in 0..10 {
+            sequence.extend(&[token]);
+        }
+        assert_eq!(sequence.hidden(grid.tokens(0)), (0..10).collect::<Vec<_>>());
+        for token in 10..200 {
+            sequence.extend(&[token]);
+            sequence.finish(1);
+        }
+        assert_eq!((grid.complete_chunks(200), grid.tokens(8)), (9, 128..192));
+        assert_eq!(sequence.hidden(grid.tokens(9)), (136..200).collect::<Vec<_>>());
+        assert_eq!(sequence.hidden(grid.tokens(10)), (136..200).collect::<Vec<_>>());
     }
 }

@@ -38,6 +38,12 @@ pub struct RetrievalRequest {
     #[serde(default)]
     #[schema(example = 64, minimum = 8, maximum = 64)]
     pub interval: Option<usize>,
+    /// true: after the prompt no token waits for neighbours (default false). A look-up begins before the end of a chunk, with the last 64
+    /// tokens of that moment, and what it finds is read from the next end of a chunk on, when it is there. So the text depends on how fast
+    /// the look-ups are, even with `temperature` 0. `interval` 64 without it is the exact model. Completions only.
+    #[serde(default)]
+    #[schema(example = false)]
+    pub prefetch: bool,
     /// Neighbours to read instead of searching, the same for every chunk.
     #[serde(default)]
     pub provided: Option<Vec<ProvidedNeighbour>>,
@@ -83,6 +89,7 @@ pub struct ValidRetrieval {
     pub(in crate::generate) source: NeighbourSource,
     pub(in crate::generate) alignment: Alignment,
     pub(in crate::generate) interval: usize,
+    pub(in crate::generate) prefetch: bool,
 }
 
 impl ValidRetrieval {
@@ -134,7 +141,7 @@ impl RetrievalRequest {
             (true, None) if options.neighbours == 0 => NeighbourSource::Off,
             (true, None) => NeighbourSource::Search(options),
         };
-        Ok(ValidRetrieval { source, alignment: self.alignment.unwrap_or(alignment), interval })
+        Ok(ValidRetrieval { source, alignment: self.alignment.unwrap_or(alignment), interval, prefetch: self.prefetch })
     }
 }
 

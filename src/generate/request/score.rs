@@ -78,6 +78,12 @@ impl ScoreRequest {
                 "has 1 token; without a `prompt` it must have at least 2, since the first is only given",
             ));
         }
+        if self.retrieval.prefetch {
+            return Err(Invalid::new(
+                "retrieval.prefetch",
+                "must be false for a score, which waits for the neighbours of every chunk",
+            ));
+        }
         let retrieval = self.retrieval.validate(limits, Alignment::PromptStart)?;
         Ok(ValidScore { tokens: [prompt, text].concat(), given, retrieval })
     }

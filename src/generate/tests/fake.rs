@@ -15,6 +15,7 @@ use crate::generate::engine::Engine;
 use crate::generate::events::{Event, EventStream, NeighbourView};
 use crate::generate::job::{Job, Work};
 use crate::generate::lookup::{Answer, Found, Lookup, Request, Source};
+use crate::generate::prefetch::Prefetch;
 use crate::generate::request::{Alignment, CompletionRequest, Limits, MAX_CHOICES, RetrievalRequest};
 use crate::generate::scheduler::{Scheduler, Ticket};
 use crate::generate::score::{ScoreAnswer, ScoreRun};
@@ -31,6 +32,8 @@ pub struct FakeEngine {
     pub fail_next_step: bool,
     /// How many forks work before one fails.
     pub forks_left: Option<usize>,
+    /// Slot, chunk and neighbours, as they were said.
+    attended: Vec<(usize, usize, Option<Arc<EncodedNeighbours>>)>,
     logits: Vec<f32>,
     /// Of logits that the last `finish` gave.
     rows: usize,
@@ -115,12 +118,15 @@ impl Engine for Shared<FakeEngine> {
         Ok(before..sequence.grid.complete_chunks(sequence.length))
     }
 
-    fn chunk_hidden(&self, _: Slot, _: usize) -> Vec<u8> {
-        Vec::new()
+    /// The tokens of the sequence so far, in the place of hidden states.
+    fn chunk_hidden(&self, slot: Slot, _: usize) -> Vec<u8> {
+        self.borrow_mut().sequence(slot).length.to_le_bytes().to_vec()
     }
 
-    fn attend(&mut self, slot: Slot, chunk: usize, _: Option<Arc<EncodedNeighbours>>) {
-        self.borrow_mut().sequence(slot).known.push(chunk);
+    fn attend(&mut self, slot: Slot, chunk: usize, neighbours: Option<Arc<EncodedNeighbours>>) {
+        let mut engine = self.borrow_mut();
+        engine.sequence(slot).known.push(chunk);
+        engine.attended.push((slot.0, chunk, neighbours));
     }
 
     fn finish(&mut self, slot: Slot, logits: Logits) -> Result<Option<Range<usize>>, OnnxError> {
@@ -169,6 +175,8 @@ pub struct FakeLookup {
     waiting: Vec<(Ticket, Vec<usize>)>,
     /// What was asked together: the chunks of each sequence.
     pub batches: Vec<Vec<Vec<usize>>>,
+    /// Of each query its tokens, and those of the sequence when it was asked.
+    pub queries: Vec<(usize, usize)>,
 }
 
 impl FakeLookup {
@@ -186,6 +194,9 @@ impl Lookup for Shared<FakeLookup> {
     fn begin(&self, requests: Vec<Request>) {
         let mut lookup = self.borrow_mut();
         let chunks = |request: &Request| request.queries.iter().map(|query| query.chunk).collect::<Vec<_>>();
+        let length = |hidden: &[u8]| usize::from_le_bytes(hidden.try_into().expect("from the fake engine"));
+        let queries = requests.iter().flat_map(|request| &request.queries);
+        lookup.queries.extend(queries.map(|query| (query.tokens.len(), length(&query.hidden))));
         lookup.batches.push(requests.iter().map(chunks).collect());
         lookup.waiting.extend(requests.iter().map(|request| (request.ticket, chunks(request))));
     }
@@ -197,13 +208,15 @@ pub struct Wanted {
     max_tokens: usize,
     retrieval: bool,
     interval: usize,
+    prefetch: bool,
     echo: bool,
     logprobs: Option<usize>,
     choices: usize,
 }
 
 pub fn completion(prompt: usize, max_tokens: usize) -> Wanted {
-    Wanted { prompt, max_tokens, retrieval: true, interval: CHUNK_LENGTH, echo: false, logprobs: None, choices: 1 }
+    let interval = CHUNK_LENGTH;
+    Wanted { prompt, max_tokens, retrieval: true, interval, prefetch: false, echo: false, logprobs: None, choices: 1 }
 }
 
 impl Wanted {
@@ -221,6 +234,10 @@ impl Wanted {
 
     pub fn with_interval(self, interval: usize) -> Self {
         Self { interval, ..self }
+    }
+
+    pub fn with_prefetch(self) -> Self {
+        Self { prefetch: true, ..self }
     }
 }
 
@@ -248,6 +265,8 @@ pub struct Harness {
     scheduler: Option<Scheduler<Shared<FakeEngine>, Shared<FakeLookup>>>,
     engine: Shared<FakeEngine>,
     lookup: Shared<FakeLookup>,
+    /// What was answered, in order.
+    answered: Vec<Arc<EncodedNeighbours>>,
     folder: ModelFolder,
     tokenizer: Arc<Tokenizer>,
 }
@@ -262,7 +281,7 @@ impl Harness {
         let engine = FakeEngine { slots: (0..slots).map(|_| None).collect(), logits, ..FakeEngine::default() };
         let (engine, lookup) = (Rc::new(RefCell::new(engine)), Rc::default());
         let scheduler = Some(Scheduler::new(Rc::clone(&engine), Rc::clone(&lookup)));
-        Self { scheduler, engine, lookup, folder, tokenizer }
+        Self { scheduler, engine, lookup, answered: Vec::new(), folder, tokenizer }
     }
 
     pub fn queue(&mut self, wanted: Wanted) -> Client {
@@ -272,15 +291,17 @@ impl Harness {
             n: Some(wanted.choices),
             echo: wanted.echo,
             logprobs: wanted.logprobs,
-            retrieval: RetrievalRequest { enabled: Some(wanted.retrieval), ..RetrievalRequest::default() },
+            retrieval: RetrievalRequest { enabled: Some(wanted.retrieval), prefetch: wanted.prefetch, ..Default::default() },
             ..CompletionRequest::new("a")
         };
         let limits = Limits { max_n: MAX_CHOICES, ..Limits::from(&**manifest) };
         let valid = request.validate(&limits, &self.tokenizer).unwrap();
         let (sender, receiver) = mpsc::channel(1024);
+        let grid = Alignment::PromptEnd.grid(wanted.prompt).refreshed(wanted.prompt, wanted.interval);
         let job = Job {
             tokens: vec![300; wanted.prompt],
-            grid: Alignment::PromptEnd.grid(wanted.prompt).refreshed(wanted.prompt, wanted.interval),
+            grid,
+            prefetch: wanted.prefetch.then(|| Prefetch::new(grid, wanted.prompt + wanted.max_tokens)),
             source: wanted.retrieval.then(|| Source::Provided(Vec::new(), Vec::<NeighbourView>::new())),
             work: Work::Complete(Box::new(CompletionRun::new(Arc::clone(&self.tokenizer), &valid, manifest, sender))),
             queued_at: Instant::now(),
@@ -297,6 +318,7 @@ impl Harness {
             tokens: vec![300; tokens - 1],
             grid: Grid::prompt_start(),
             source: retrieval.then(|| Source::Provided(Vec::new(), Vec::new())),
+            prefetch: None,
             work: Work::Score(run),
             queued_at: Instant::now(),
             place: None,
@@ -343,9 +365,19 @@ impl Harness {
     /// Answers the sequence that was admitted as number `ticket`.
     pub fn answer(&mut self, ticket: Ticket) {
         let chunks = self.take(ticket);
-        let found = |chunk| Found { chunk, text: String::new(), encoded: None, shown: Vec::new() };
-        let answer = Answer { ticket, found: Ok(chunks.into_iter().map(found).collect()), version: 1 };
+        let mut found = |chunk| {
+            self.answered.push(Arc::default());
+            Found { chunk, text: String::new(), encoded: self.answered.last().cloned(), shown: Vec::new() }
+        };
+        let answer = Answer { ticket, found: Ok(chunks.into_iter().map(&mut found).collect()), version: 1 };
         self.scheduler().answer(answer);
+    }
+
+    /// Chunks of a slot, each with the number of its neighbours among the answered ones.
+    pub fn attended(&self, slot: usize) -> Vec<(usize, Option<usize>)> {
+        let number = |one: &Arc<_>| self.answered.iter().position(|answered| Arc::ptr_eq(answered, one));
+        let of_slot = self.engine().attended.clone().into_iter().filter(|(of, ..)| *of == slot);
+        of_slot.map(|(_, chunk, neighbours)| (chunk, neighbours.as_ref().and_then(number))).collect()
     }
 
     pub fn answer_all(&mut self) {

@@ -3,6 +3,7 @@
 mod choices;
 mod echo;
 mod fake;
+mod prefetch;
 mod score;
 
 use fake::{FakeLookup, Harness, completion};
