@@ -58,7 +58,7 @@ impl Parts {
             );
         }
         let database = Database::open(&settings.lance_uri(), identity(model.manifest(), &tokenizer, &embedder)).await?;
-        let retriever = Retriever::new(Arc::clone(&tokenizer), embedder.clone(), database.clone(), settings.cache_bytes() / 2);
+        let retriever = Retriever::new(Arc::clone(&tokenizer), embedder.clone(), database.clone(), settings.vector_cache_bytes());
         let catalogue = Catalogue::open(&settings.data_dir, settings.database_url.as_deref()).await?;
         let ingest =
             Ingest::new(catalogue.clone(), database.clone(), Arc::clone(&tokenizer), embedder.clone(), settings.writer_lock());
@@ -81,7 +81,7 @@ impl Parts {
         let (threads, device) = (settings.graph_threads(), self.device);
         let slots = if settings.slots == 0 { self.model.slots_within(CACHE_BUDGET).clamp(1, MOST_SLOTS) } else { settings.slots };
         let model = Model::load(&self.runtime, &self.model, ModelOptions { slots, threads, device })?;
-        let encoder = Encoder::load(&self.runtime, &self.model, threads, device, settings.cache_bytes() / 2)?;
+        let encoder = Encoder::load(&self.runtime, &self.model, threads, device, settings.encoded_cache_bytes())?;
         Ok(Generator::start(model, encoder, Arc::clone(&self.tokenizer), self.retriever.clone(), settings.max_queue)?)
     }
 }

@@ -140,8 +140,14 @@ impl Settings {
         }
     }
 
-    pub fn cache_bytes(&self) -> u64 {
-        self.cache_mb << 20
+    /// Memory for the vectors of texts, each 1.5 KB or so: a small part of `cache_mb` holds thousands.
+    pub fn vector_cache_bytes(&self) -> u64 {
+        (self.cache_mb << 20) / 16
+    }
+
+    /// Memory for encoded neighbours, about 1 MB for a chunk's: what is left of `cache_mb`.
+    pub fn encoded_cache_bytes(&self) -> u64 {
+        (self.cache_mb << 20) - self.vector_cache_bytes()
     }
 
     pub fn shutdown_deadline(&self) -> Duration {
