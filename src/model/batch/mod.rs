@@ -185,7 +185,7 @@ impl Model {
         Ok(grid.complete_chunks(length)..grid.complete_chunks(length + tokens.len()))
     }
 
-    /// Hidden states of a chunk's tokens: what its neighbours are encoded with.
+    /// Hidden states of a chunk's tokens: what its neighbours are encoded with. Of a chunk that is not complete yet, those of the newest tokens.
     pub fn chunk_hidden(&self, slot: Slot, chunk: usize) -> Vec<u8> {
         let sequence = self.sequence(slot);
         sequence.hidden(sequence.grid.tokens(chunk)).to_vec()

@@ -20,14 +20,13 @@ use ort::session::builder::SessionBuilder;
 use super::format::Model;
 
 /// Whether graphs on this processor run with these operators.
+#[cfg(target_arch = "x86_64")]
 fn are_supported() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    return product::is_supported() && attention::is_supported();
-    #[cfg(not(target_arch = "x86_64"))]
-    return false;
+    product::is_supported() && attention::is_supported()
 }
 
 /// Puts these operators into a graph where they serve, and says whether any does; the session then knows them.
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, clippy::unnecessary_wraps, reason = "no operators"))]
 pub(super) fn put_into(model: &mut Model, builder: SessionBuilder) -> ort::Result<(SessionBuilder, bool)> {
     #[cfg(target_arch = "x86_64")]
     if are_supported() {
