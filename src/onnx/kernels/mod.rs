@@ -26,7 +26,7 @@ fn are_supported() -> bool {
 }
 
 /// Puts these operators into a graph where they serve, and says whether any does; the session then knows them.
-#[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, clippy::unnecessary_wraps, reason = "no operators"))]
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, clippy::unnecessary_wraps, reason = "no operators"))]
 pub(super) fn put_into(model: &mut Model, builder: SessionBuilder) -> ort::Result<(SessionBuilder, bool)> {
     #[cfg(target_arch = "x86_64")]
     if are_supported() {
