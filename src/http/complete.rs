@@ -68,9 +68,10 @@ pub struct RetrievalReport {
     pub chunks: Vec<ChunkRetrieval>,
 }
 
-struct Errors;
+/// What can go wrong wherever the model runs on a request.
+pub struct GenerationErrors;
 
-impl IntoResponses for Errors {
+impl IntoResponses for GenerationErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
         error_responses(&[
             BODY_ERRORS,
@@ -148,7 +149,7 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
                 "timings": {"queue_ms": 0.1, "retrieval_ms": 14.2, "prefill_ms": 9.8, "first_token_ms": 24.0, "decode_ms": 21.0}})),
             (String = "text/event-stream", example = json!(EVENTS_EXAMPLE))
         )),
-        Errors
+        GenerationErrors
     )
 )]
 async fn complete(

@@ -1,19 +1,16 @@
 //! `POST /v1/score`: what a text is worth to the model.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::extract::State;
 use serde::Serialize;
-use utoipa::openapi::{RefOr, Response};
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::complete::RetrievalReport;
+use super::complete::{GenerationErrors, RetrievalReport};
 use super::json::Json;
-use super::openapi::{BODY_ERRORS, error_responses};
-use super::problem::{ApiError, Code};
+use super::problem::ApiError;
 use super::retrieve::check_collection;
 use crate::app::App;
 use crate::generate::{Score, ScoreRequest};
@@ -64,24 +61,6 @@ struct ScoredToken {
     without_retrieval: f32,
 }
 
-struct Errors;
-
-impl IntoResponses for Errors {
-    fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses(&[
-            BODY_ERRORS,
-            &[
-                Code::CollectionNotFound,
-                Code::InvalidValue,
-                Code::Overloaded,
-                Code::GenerationFailed,
-                Code::RetrievalFailed,
-                Code::ShuttingDown,
-            ],
-        ])
-    }
-}
-
 /// Score a text
 ///
 /// The log-probability of `text`, after `prompt` where there is one, and its perplexity: once with the neighbours that the model looks up
@@ -120,7 +99,7 @@ impl IntoResponses for Errors {
                 "choice": 0, "chunk": 0, "text": "The Dune film was released in", "stale_tokens": 0, "neighbours": [{
                     "document_id": "dune-2021-film.md", "chunk_index": 3, "distance": 0.21, "neighbour": "Dune was released in",
                     "continuation": " cinemas in 2021.", "title": "Dune", "source": "samples/dune-2021-film.md", "metadata": {}}]}]}})),
-        Errors
+        GenerationErrors
     )
 )]
 async fn score(State(app): State<Arc<App>>, Json(request): Json<ScoreRequest>) -> Result<axum::Json<ScoreResponse>, ApiError> {

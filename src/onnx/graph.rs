@@ -122,7 +122,12 @@ pub(super) fn view(session: &Session, memory: &Memory, kind: Kind, offset: usize
     assert!(offset + bytes <= memory.bytes(), "{shape:?} from byte {offset} on in {} bytes", memory.bytes());
     let cpu = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
     // SAFETY: the memory holds the tensor, as asserted.
-    unsafe { tensor(session, &cpu, memory.pointer().add(offset).cast(), bytes, kind, shape) }
+    unsafe { tensor(session.allocator(), &cpu, memory.pointer().add(offset).cast(), bytes, kind.sys(), &dimensions(shape)) }
+}
+
+/// A shape as ONNX Runtime takes it.
+pub(super) fn dimensions(shape: &[usize]) -> Vec<i64> {
+    shape.iter().map(|&size| size as i64).collect()
 }
 
 /// A tensor of the type `element`, a number of onnx.proto's `TensorProto.DataType`, over bytes of the process.
@@ -138,50 +143,31 @@ pub(super) unsafe fn tensor_over(bytes: &[u8], element: i32, shape: &[i64]) -> o
         other => return Err(ort::Error::new(format!("weights of type {other}"))),
     };
     let cpu = MemoryInfo::new(AllocationDevice::CPU, 0, AllocatorType::Device, MemoryType::Default)?;
-    let mut value: *mut sys::OrtValue = std::ptr::null_mut();
-    // SAFETY: the shape is as long as it says; ONNX Runtime refuses one that needs more bytes.
-    unsafe {
-        let data = bytes.as_ptr().cast_mut().cast();
-        let (api, info) = (ort::api(), cpu.ptr());
-        let status =
-            (api.CreateTensorWithDataAsOrtValue)(info, data, bytes.len(), shape.as_ptr(), shape.len(), kind, &raw mut value);
-        ort::Error::result_from_status(status)?;
-        let value = NonNull::new(value).ok_or_else(|| ort::Error::new("no tensor was made"))?;
-        // The allocator is only asked for because the value is a tensor; its data is not freed, since it did not make them.
-        Ok(DynValue::from_ptr(value, Some(&Allocator::default())))
-    }
+    // SAFETY: the caller answers for the bytes; ONNX Runtime refuses a shape that needs more of them.
+    unsafe { tensor(&Allocator::default(), &cpu, bytes.as_ptr().cast_mut().cast(), bytes.len(), kind, shape) }
 }
 
 /// # Safety
 /// `data` holds `bytes` bytes on the device of `info` for as long as the value is used.
 pub(super) unsafe fn tensor(
-    session: &Session,
+    allocator: &Allocator,
     info: &MemoryInfo<'_>,
     data: *mut std::ffi::c_void,
     bytes: usize,
-    kind: Kind,
-    shape: &[usize],
+    kind: sys::ONNXTensorElementDataType,
+    shape: &[i64],
 ) -> ort::Result<DynValue> {
-    let shape: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
     let mut value: *mut sys::OrtValue = std::ptr::null_mut();
     // SAFETY: the shape is as long as it says, and the caller answers for the data.
     let status = unsafe {
-        (ort::api().CreateTensorWithDataAsOrtValue)(
-            info.ptr(),
-            data,
-            bytes,
-            shape.as_ptr(),
-            shape.len(),
-            kind.sys(),
-            &raw mut value,
-        )
+        (ort::api().CreateTensorWithDataAsOrtValue)(info.ptr(), data, bytes, shape.as_ptr(), shape.len(), kind, &raw mut value)
     };
     // SAFETY: a status that ONNX Runtime gave.
     unsafe { ort::Error::result_from_status(status)? };
     let value = NonNull::new(value).ok_or_else(|| ort::Error::new("no tensor was made"))?;
     // SAFETY: a value that was just made, and is released by its wrapper. The allocator is only asked for because the value is a tensor;
     // its data is not freed, since it did not make them.
-    Ok(unsafe { DynValue::from_ptr(value, Some(session.allocator())) })
+    Ok(unsafe { DynValue::from_ptr(value, Some(allocator)) })
 }
 
 fn copied(value: &DynValue) -> ort::Result<Array> {

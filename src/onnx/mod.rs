@@ -6,6 +6,7 @@ mod graph;
 mod kernels;
 mod memory;
 mod runtime;
+mod shared;
 mod weights;
 mod workspace;
 

@@ -1,8 +1,7 @@
 //! Weights in a file beside their graphs, mapped once for all sessions of a process.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use memmap2::{Mmap, UncheckedAdvice};
 use ort::session::builder::{PrepackedWeights, SessionBuilder};
@@ -11,6 +10,7 @@ use prost::Message;
 
 use super::format::{Initializer, Model};
 use super::graph::tensor_over;
+use super::shared::Shared;
 
 /// A mapped file, with what kernels made of its matrices.
 pub(super) struct Weights {
@@ -18,23 +18,16 @@ pub(super) struct Weights {
     packed: PrepackedWeights,
 }
 
-static MAPPED: Mutex<Option<HashMap<PathBuf, Weak<Weights>>>> = Mutex::new(None);
+static MAPPED: Shared<PathBuf, Weights> = Shared::new();
 
 impl Weights {
     /// The file, which the process maps once for as long as anything uses it.
     fn of(path: &Path) -> std::io::Result<Arc<Self>> {
-        let path = path.canonicalize()?;
-        let mut mapped = MAPPED.lock().unwrap_or_else(PoisonError::into_inner);
-        let mapped = mapped.get_or_insert_default();
-        mapped.retain(|_, weights| weights.strong_count() > 0);
-        if let Some(weights) = mapped.get(&path).and_then(Weak::upgrade) {
-            return Ok(weights);
-        }
-        // SAFETY: a model folder is not written while it is used: its files are replaced as a whole, which leaves a mapping as it was.
-        let map = unsafe { Mmap::map(&std::fs::File::open(&path)?)? };
-        let weights = Arc::new(Self { map, packed: PrepackedWeights::new() });
-        mapped.insert(path, Arc::downgrade(&weights));
-        Ok(weights)
+        MAPPED.get_or_make(path.canonicalize()?, |path| {
+            // SAFETY: a model folder is not written while it is used: its files are replaced as a whole, which leaves a mapping as it was.
+            let map = unsafe { Mmap::map(&std::fs::File::open(path)?)? };
+            Ok(Self { map, packed: PrepackedWeights::new() })
+        })
     }
 
     /// Lets go of the pages that were only read to be packed; what is read again comes back from the file.

@@ -3,7 +3,7 @@ use ort::session::IoBinding;
 use ort::value::{DynTensor, DynValue, Tensor};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::graph::{tensor, view};
+use super::graph::{dimensions, tensor, view};
 use super::memory::{Element, Kind, Memory};
 use super::{Graph, OnnxError};
 
@@ -223,7 +223,8 @@ impl Workspace {
                 let start = whole.data_ptr().cast_mut().cast::<u8>();
                 // SAFETY: the buffer holds the part, as asserted, and lives as long as the workspace.
                 unsafe {
-                    tensor(&graph.session, whole.memory_info(), start.add(part.offset).cast(), bytes, part.kind, &part.shape)
+                    let data = start.add(part.offset).cast();
+                    tensor(graph.session.allocator(), whole.memory_info(), data, bytes, part.kind.sys(), &dimensions(&part.shape))
                 }
             }
         }

@@ -1,9 +1,8 @@
 //! The kernels as operators that ONNX Runtime calls.
 
-use std::collections::HashMap;
 use std::ffi::c_void;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput};
 use ort::value::{DynTensorValueType, TensorElementType, ValueRef};
@@ -13,6 +12,7 @@ use super::attention::{Caches, Layer};
 use super::output::Output;
 use super::product::{Matrix, Rows, multiply};
 use super::rewrite::DOMAIN;
+use crate::onnx::shared::Shared;
 
 /// Multiplications below which a second thread costs more than it saves.
 const SHARE: usize = 1 << 21;
@@ -64,7 +64,7 @@ struct Shape {
 }
 
 /// One copy in memory of each matrix, whichever sessions use it.
-static PACKED: Mutex<Option<HashMap<Key, Weak<Matrix>>>> = Mutex::new(None);
+static PACKED: Shared<Key, Matrix> = Shared::new();
 
 /// A matrix's shape and a hash of its numbers.
 type Key = (Shape, u64);
@@ -77,16 +77,7 @@ fn packed(shape: Shape, stored: &[u8], scales: &[f32]) -> ort::Result<Arc<Matrix
     let mut hasher = DefaultHasher::new();
     stored.hash(&mut hasher);
     scales.iter().for_each(|scale| scale.to_bits().hash(&mut hasher));
-    let key = (shape, hasher.finish());
-    let mut packed = PACKED.lock().unwrap_or_else(PoisonError::into_inner);
-    let packed = packed.get_or_insert_default();
-    packed.retain(|_, matrix| matrix.strong_count() > 0);
-    if let Some(matrix) = packed.get(&key).and_then(Weak::upgrade) {
-        return Ok(matrix);
-    }
-    let matrix = Arc::new(Matrix::pack(stored, scales, shape.outputs, shape.inputs, shape.block));
-    packed.insert(key, Arc::downgrade(&matrix));
-    Ok(matrix)
+    PACKED.get_or_make((shape, hasher.finish()), |_| Ok(Matrix::pack(stored, scales, shape.outputs, shape.inputs, shape.block)))
 }
 
 impl Kernel for ProductKernel {
