@@ -8,14 +8,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Catalogue;
-use crate::embedder::Embedder;
+use crate::embedder::{Embedder, Precision};
 use crate::generate::{CompletionRequest, Generator, Retriever, fold};
 use crate::ingest::{Ingest, IngestLimits};
 use crate::model::{Checked, Encoder, Manifest, Model, ModelFolder, ModelOptions};
 use crate::names::CollectionName;
 use crate::neighbours::{Database, DatabaseError, Identity};
 use crate::onnx::{Device, Runtime};
-use crate::settings::Settings;
+use crate::settings::{EmbedderPrecision, Settings};
 use crate::text::Tokenizer;
 
 /// Key/value caches of the completions that run at a time, where `slots` leaves their number open, in bytes.
@@ -49,7 +49,7 @@ impl Parts {
         let device = runtime.device(settings.device)?;
         let model = ModelFolder::open(&settings.model, &settings.precision, device, Checked::Chosen)?;
         let tokenizer = Arc::new(Tokenizer::load(&model.tokenizer())?);
-        let embedder = Embedder::load(&runtime, &settings.embedder, settings.graph_threads(), device)?;
+        let embedder = load_embedder(&runtime, settings, device).await?;
         let trained_with = &model.manifest().embedder.name;
         if embedder.name() != trained_with {
             tracing::warn!(
@@ -57,7 +57,8 @@ impl Parts {
                 embedder.name()
             );
         }
-        let database = Database::open(&settings.lance_uri(), identity(model.manifest(), &tokenizer, &embedder)).await?;
+        let identity = identity(model.manifest(), &tokenizer, &embedder);
+        let database = Database::open(&settings.lance_uri(), identity, settings.vector_bytes()).await?;
         let retriever = Retriever::new(Arc::clone(&tokenizer), embedder.clone(), database.clone(), settings.vector_cache_bytes());
         let catalogue = Catalogue::open(&settings.data_dir, settings.database_url.as_deref()).await?;
         let ingest =
@@ -119,6 +120,33 @@ impl From<&Settings> for IngestLimits {
     fn from(settings: &Settings) -> Self {
         Self { max_document_bytes: settings.max_document_bytes }
     }
+}
+
+/// The embedder that the settings name, in a precision in which it reads the database.
+///
+/// # Errors
+/// It cannot be loaded, or the database cannot be opened.
+pub async fn load_embedder(runtime: &Runtime, settings: &Settings, device: Device) -> anyhow::Result<Embedder> {
+    let precision = match settings.embedder_precision {
+        EmbedderPrecision::Fp32 => Precision::Fp32,
+        EmbedderPrecision::Int16 => Precision::Int16,
+        EmbedderPrecision::Auto => {
+            Precision::for_database(Database::embedder_at(&settings.lance_uri()).await?.as_deref(), device)
+        }
+    };
+    Ok(Embedder::load(runtime, &settings.embedder, settings.graph_threads(), device, precision)?)
+}
+
+/// The tokenizer and the embedder, for texts that go into no database.
+///
+/// # Errors
+/// One of them is missing or altered.
+pub async fn embedding_parts(settings: &Settings) -> anyhow::Result<(Tokenizer, Embedder)> {
+    let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
+    let device = runtime.device(settings.device)?;
+    let model = ModelFolder::open(&settings.model, &settings.precision, device, Checked::Chosen)?;
+    let embedder = load_embedder(&runtime, settings, device).await?;
+    Ok((Tokenizer::load(&model.tokenizer())?, embedder))
 }
 
 /// What makes a database this server's own.

@@ -3,7 +3,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::app::identity;
+use crate::app::{identity, load_embedder};
 use crate::catalogue::Catalogue;
 use crate::embedder::Embedder;
 use crate::model::{Checked, Model, ModelFolder, ModelOptions};
@@ -87,12 +87,18 @@ impl Report {
 }
 
 async fn check_embedder(report: &mut Report, runtime: &Runtime, device: Device, settings: &Settings) -> Option<Embedder> {
-    let tried = match Embedder::load(runtime, &settings.embedder, settings.graph_threads(), device) {
-        Ok(embedder) => embedder.embed(vec!["ready".to_owned()]).await.map(|_| embedder),
+    let tried = match load_embedder(runtime, settings, device).await {
+        Ok(embedder) => embedder.embed(vec!["ready".to_owned()]).await.map(|_| embedder).map_err(anyhow::Error::from),
         Err(error) => Err(error),
     };
     report.check("embedder", tried, |embedder| {
-        format!("{}, {} dimensions, identity {}, runs", embedder.name(), embedder.dimension(), short(embedder.identity()))
+        format!(
+            "{}, {} dimensions, {}, identity {}, runs",
+            embedder.name(),
+            embedder.dimension(),
+            embedder.precision(),
+            short(embedder.identity())
+        )
     })
 }
 
@@ -114,7 +120,7 @@ async fn documents(settings: &Settings) -> anyhow::Result<String> {
 }
 
 async fn collections(uri: &str, identity: crate::neighbours::Identity) -> anyhow::Result<String> {
-    let database = Database::open(uri, identity).await?;
+    let database = Database::open(uri, identity, 0).await?;
     let mut collections = Vec::new();
     for name in database.collections().await? {
         collections.push(format!("{name} ({} chunks)", database.stats(&name).await?.chunks));

@@ -3,6 +3,7 @@
 mod bench;
 mod complete;
 mod doctor;
+mod embed;
 mod eval;
 mod ingest;
 mod openapi;
@@ -39,6 +40,13 @@ enum Command {
     Ingest {
         #[command(flatten)]
         args: ingest::IngestArgs,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Embed the chunks of files and say how fast; no database is needed
+    Embed {
+        #[command(flatten)]
+        args: embed::EmbedArgs,
         #[command(flatten)]
         settings: Settings,
     },
@@ -84,6 +92,7 @@ impl Command {
         match self {
             Self::Serve { settings }
             | Self::Ingest { settings, .. }
+            | Self::Embed { settings, .. }
             | Self::Complete { settings, .. }
             | Self::Retrieve { settings, .. }
             | Self::Eval { settings, .. }
@@ -141,6 +150,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve { settings } => serve::run(settings).await.map(|()| ExitCode::SUCCESS),
         Command::Ingest { args, settings } => ingest::run(args, settings).await,
+        Command::Embed { args, settings } => embed::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Complete { args, settings } => complete::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Retrieve { args, settings } => retrieve::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Eval { args, settings } => eval::run(args, settings).await.map(|()| ExitCode::SUCCESS),

@@ -55,7 +55,12 @@ async fn announce(app: &App, listener: &TcpListener) -> anyhow::Result<()> {
         format!("retro-server listening on http://{}", listener.local_addr()?),
         format!("  model       {} ({:.1} million parameters, {variant})", manifest.name, manifest.parameters as f64 / 1e6),
         format!("  provider    {} ({})", app.parts.device.provider(), runtime.library().display()),
-        format!("  embedder    {} ({} dimensions)", app.parts.embedder.name(), app.parts.embedder.dimension()),
+        format!(
+            "  embedder    {} ({} dimensions, {})",
+            app.parts.embedder.name(),
+            app.parts.embedder.dimension(),
+            app.parts.embedder.precision()
+        ),
     ];
     let collections = app.parts.database.collections().await?;
     for name in &collections {

@@ -1,7 +1,7 @@
 use std::ops::Range;
 
-/// Most padded tokens in one run of the graph: keeps its buffers in the caches of a small machine.
-const MAX_PADDED_TOKENS: usize = 4096;
+/// Most padded tokens in one run of the graph: larger batches are no faster, and their buffers leave the processor's caches.
+const MAX_PADDED_TOKENS: usize = 1024;
 
 /// Batches of texts with similar lengths: `order` holds the texts' places by length, each range of it is a batch.
 pub(super) struct Batches {

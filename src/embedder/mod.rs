@@ -2,6 +2,7 @@
 
 mod batches;
 mod folder;
+mod precision;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -12,8 +13,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 pub use folder::EmbedderFiles;
+pub use precision::Precision;
 
-use crate::onnx::{Device, OnnxError, Runtime};
+use crate::onnx::{Device, Graph, OnnxError, Runtime};
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EmbedderError {
@@ -32,6 +34,8 @@ pub enum EmbedderError {
 pub struct Embedder {
     jobs: mpsc::Sender<Job>,
     about: Arc<EmbedderFiles>,
+    precision: Precision,
+    identity: Arc<str>,
 }
 
 struct Job {
@@ -43,17 +47,25 @@ impl Embedder {
     /// Loads a folder that `make setup` or `scripts/build_embedder.py` made: `embedder.json`, `tokenizer.json`, `model.onnx`.
     ///
     /// # Errors
-    /// A file is missing or altered, or ONNX Runtime refuses the graph.
-    pub fn load(runtime: &Runtime, folder: &Path, threads: usize, device: Device) -> Result<Self, EmbedderError> {
+    /// A file is missing or altered, the processor or the device cannot compute in `precision`, or ONNX Runtime refuses the graph.
+    pub fn load(
+        runtime: &Runtime,
+        folder: &Path,
+        threads: usize,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self, EmbedderError> {
         let about = Arc::new(EmbedderFiles::check(folder)?);
-        let worker = worker::Worker::load(runtime, folder, threads, device, &about)?;
+        let graph = Graph::load(runtime, &folder.join("model.onnx"), threads, device, precision.products())?;
+        let worker = worker::Worker::load(graph, folder, &about)?;
         // Few jobs wait here: callers that are ahead of the session should feel it.
         let (jobs, queue) = mpsc::channel(8);
         std::thread::Builder::new()
             .name("embedder".to_owned())
             .spawn(move || worker.run(queue))
             .map_err(|e| EmbedderError::Folder { path: folder.display().to_string(), reason: e.to_string() })?;
-        Ok(Self { jobs, about })
+        let identity = precision.identity(&about.weights_sha256).into();
+        Ok(Self { jobs, about, precision, identity })
     }
 
     /// One vector of length 1 for each text, in order.
@@ -77,8 +89,12 @@ impl Embedder {
         self.about.dimension
     }
 
-    /// sha256 of the weights: databases made with another embedder are refused.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// sha256 of the weights, with what its precision adds: databases made with another embedder are refused.
     pub fn identity(&self) -> &str {
-        &self.about.weights_sha256
+        &self.identity
     }
 }

@@ -1,10 +1,10 @@
 //! The graph against vectors that `scripts/make_embedder_fixture.py` computed with transformers' BertModel.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 
-use super::{Embedder, EmbedderError};
+use super::{Embedder, EmbedderError, Precision};
 use crate::onnx::{Device, Runtime, default_library};
 
 fn root() -> PathBuf {
@@ -24,6 +24,15 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
     dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
 }
 
+fn load(folder: &Path, precision: Precision) -> Result<Embedder, EmbedderError> {
+    Embedder::load(&runtime(), folder, 0, Device::Cpu, precision)
+}
+
+/// Those that this processor can compute in.
+fn precisions() -> impl Iterator<Item = Precision> {
+    [Precision::Fp32, Precision::Int16].into_iter().filter(|precision| precision.is_supported(Device::Cpu))
+}
+
 #[tokio::test]
 async fn vectors_are_those_of_bert() {
     let fixtures = root().join("tests/fixtures/embedder");
@@ -39,29 +48,46 @@ async fn vectors_are_those_of_bert() {
         .collect();
     assert!(texts.len() >= 100);
 
-    let embedder = Embedder::load(&runtime(), &folder(), 0, Device::Cpu).unwrap();
-    let dimension = embedder.dimension();
-    assert_eq!(expected.len(), texts.len() * dimension);
-    // All at once, so that texts of different lengths share batches.
-    let found = embedder.embed(texts.clone()).await.unwrap();
-    for ((text, found), expected) in texts.iter().zip(&found).zip(expected.chunks_exact(dimension)) {
-        let cosine = cosine(found, expected);
-        assert!(cosine >= 0.9999, "{cosine} for {text:?}");
-        let length: f32 = found.iter().map(|x| x * x).sum();
-        assert!((length - 1.0).abs() < 1e-4, "{text:?} has length {length}");
+    for precision in precisions() {
+        let embedder = load(&folder(), precision).unwrap();
+        let dimension = embedder.dimension();
+        assert_eq!(expected.len(), texts.len() * dimension);
+        // All at once, so that texts of different lengths share batches.
+        let found = embedder.embed(texts.clone()).await.unwrap();
+        let least = if precision == Precision::Fp32 { 0.999_999 } else { 0.999_99 };
+        for ((text, found), expected) in texts.iter().zip(&found).zip(expected.chunks_exact(dimension)) {
+            let cosine = cosine(found, expected);
+            assert!(cosine >= least, "{cosine} for {text:?} in {precision}");
+            let length: f32 = found.iter().map(|x| x * x).sum();
+            assert!((length - 1.0).abs() < 1e-4, "{text:?} has length {length}");
+        }
     }
 }
 
 #[tokio::test]
-async fn many_callers_get_their_own_vectors() {
-    let embedder = Embedder::load(&runtime(), &folder(), 0, Device::Cpu).unwrap();
-    let texts: Vec<String> = (0..20).map(|i| format!("text {i} {}", "word ".repeat(i))).collect();
-    let together = embedder.embed(texts.clone()).await.unwrap();
-    let one_by_one = futures::future::join_all(texts.iter().map(|text| embedder.embed(vec![text.clone()]))).await;
-    for (together, alone) in together.iter().zip(one_by_one) {
-        assert!(cosine(together, &alone.unwrap()[0]) > 0.999_999);
+async fn many_callers_get_their_own_vectors_to_the_last_bit() {
+    for precision in precisions() {
+        let embedder = load(&folder(), precision).unwrap();
+        let texts: Vec<String> = (0..20).map(|i| format!("text {i} {}", "word ".repeat(i))).collect();
+        let together = embedder.embed(texts.clone()).await.unwrap();
+        let one_by_one = futures::future::join_all(texts.iter().map(|text| embedder.embed(vec![text.clone()]))).await;
+        for (together, alone) in together.iter().zip(one_by_one) {
+            assert_eq!(*together, alone.unwrap()[0], "in {precision}");
+        }
+        assert!(embedder.embed(Vec::new()).await.unwrap().is_empty());
     }
-    assert!(embedder.embed(Vec::new()).await.unwrap().is_empty());
+}
+
+#[test]
+fn a_database_is_read_in_the_precision_that_made_it() {
+    let sha = "53aa51172d142c89";
+    let best = precisions().last().unwrap();
+    for made in precisions() {
+        assert_eq!(Precision::for_database(Some(&made.identity(sha)), Device::Cpu), made);
+    }
+    assert_eq!(Precision::for_database(None, Device::Cpu), best);
+    assert_eq!(Precision::for_database(None, Device::Cuda(0)), Precision::Fp32);
+    assert_ne!(Precision::Fp32.identity(sha), Precision::Int16.identity(sha));
 }
 
 #[test]
@@ -75,10 +101,10 @@ fn an_altered_folder_is_refused() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     std::fs::write(&graph, bytes).unwrap();
-    let error = Embedder::load(&runtime(), copy.path(), 0, Device::Cpu).err().unwrap();
+    let error = load(copy.path(), Precision::Fp32).err().unwrap();
     assert!(matches!(&error, EmbedderError::Folder { reason, .. } if reason.contains("model.onnx was altered")), "{error}");
     std::fs::remove_file(graph).unwrap();
-    assert!(Embedder::load(&runtime(), copy.path(), 0, Device::Cpu).is_err());
+    assert!(load(copy.path(), Precision::Fp32).is_err());
 }
 
 #[test]

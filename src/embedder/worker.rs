@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use super::batches::by_length;
 use super::{EmbedderError, EmbedderFiles, Job};
-use crate::onnx::{Array, Device, Graph, Runtime};
+use crate::onnx::{Array, Graph};
 
 /// Owns the session; runs on its own thread.
 pub(super) struct Worker {
@@ -14,20 +14,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub fn load(
-        runtime: &Runtime,
-        folder: &Path,
-        threads: usize,
-        device: Device,
-        about: &EmbedderFiles,
-    ) -> Result<Self, EmbedderError> {
+    pub fn load(graph: Graph, folder: &Path, about: &EmbedderFiles) -> Result<Self, EmbedderError> {
         let error = |reason: String| EmbedderError::Folder { path: folder.display().to_string(), reason };
         let mut tokenizer =
             tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).map_err(|e| error(format!("tokenizer.json: {e}")))?;
         let truncation = tokenizers::TruncationParams { max_length: about.max_tokens, ..Default::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(|e| error(e.to_string()))?;
         tokenizer.with_padding(None);
-        let graph = Graph::load(runtime, &folder.join("model.onnx"), threads, device)?;
         let mut worker = Self { graph, tokenizer, pad_token: about.pad_token };
         let probe = worker.embed(&["probe".to_owned()])?;
         if probe[0].len() != about.dimension {

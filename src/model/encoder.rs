@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Manifest, ModelError, ModelFolder};
 use crate::batch_cache::BatchCache;
-use crate::onnx::{Array, Device, Graph, Kind, OnnxError, Runtime};
+use crate::onnx::{Array, Device, Graph, Kind, OnnxError, Products, Runtime};
 use crate::text::{CHUNK_LENGTH, TokenId};
 
 /// Tokens of one retrieved neighbour; what is longer than the model reads is cut.
@@ -72,7 +72,7 @@ impl Encoder {
         device: Device,
         cache_bytes: u64,
     ) -> Result<Self, ModelError> {
-        let graph = Graph::load(runtime, &folder.graph("encoder.onnx"), threads, device)?;
+        let graph = Graph::load(runtime, &folder.graph("encoder.onnx"), threads, device, Products::Float32)?;
         let worker = Worker { graph, manifest: Arc::clone(folder.manifest()), kind: folder.kind() };
         let cache = Arc::new(BatchCache::new(cache_bytes, USUAL_BYTES, |_, encoded: &Arc<EncodedNeighbours>| encoded.bytes()));
         let (jobs, queue) = mpsc::channel(64);

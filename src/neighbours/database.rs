@@ -6,6 +6,7 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use lancedb::{Connection, ObjectStoreRegistry, Session, Table};
 
+use super::resident::Resident;
 use super::schema::table_schema;
 use super::{Identity, durable};
 use crate::names::CollectionName;
@@ -58,29 +59,26 @@ pub(super) struct Inner {
     /// Where tables lie, if that is a folder of this machine.
     pub folder: Option<PathBuf>,
     tables: Mutex<HashMap<CollectionName, Table>>,
+    pub resident: Resident,
 }
 
 impl Database {
     /// Opens, or begins, the database at `uri`: a folder, or a URI that LanceDB knows.
     ///
+    /// # Arguments
+    /// * `vector_bytes` - memory for the embeddings of collections that fit it: they are searched there.
+    ///
     /// # Errors
     /// The place cannot be used, or one of its collections was made with another identity.
-    pub async fn open(uri: &str, identity: Identity) -> Result<Self, DatabaseError> {
-        let store = |source| DatabaseError::Store { doing: format!("open {uri}"), source };
-        // LanceDB's own default may fill 7 GiB.
-        let session = Session::new(INDEX_CACHE, METADATA_CACHE, Arc::new(ObjectStoreRegistry::default()));
-        let connection = lancedb::connect(uri)
-            .read_consistency_interval(Duration::ZERO)
-            .session(Arc::new(session))
-            .execute()
-            .await
-            .map_err(store)?;
+    pub async fn open(uri: &str, identity: Identity, vector_bytes: u64) -> Result<Self, DatabaseError> {
+        let connection = connect(uri).await?;
         let inner = Inner {
             connection,
             schema: table_schema(&identity),
             identity,
             folder: durable::local_folder(uri),
             tables: Mutex::default(),
+            resident: Resident::new(vector_bytes),
         };
         let database = Self { inner: Arc::new(inner) };
         for collection in database.collections().await? {
@@ -93,11 +91,30 @@ impl Database {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn open_existing(uri: &str, identity: Identity) -> Result<Option<Self>, DatabaseError> {
+    pub async fn open_existing(uri: &str, identity: Identity, vector_bytes: u64) -> Result<Option<Self>, DatabaseError> {
         match durable::local_folder(uri) {
             Some(folder) if !folder.exists() => Ok(None),
-            _ => Self::open(uri, identity).await.map(Some),
+            _ => Self::open(uri, identity, vector_bytes).await.map(Some),
         }
+    }
+
+    /// What tells the embedder that made the collections at `uri` from all others; none where there are no collections.
+    ///
+    /// # Errors
+    /// The place cannot be used.
+    pub async fn embedder_at(uri: &str) -> Result<Option<String>, DatabaseError> {
+        if durable::local_folder(uri).is_some_and(|folder| !folder.exists()) {
+            return Ok(None);
+        }
+        let doing = |source| store(format!("open {uri}"), source);
+        let connection = connect(uri).await?;
+        for name in connection.table_names().execute().await.map_err(doing)? {
+            let table = connection.open_table(name).execute().await.map_err(doing)?;
+            if let Some(embedder) = Identity::embedder_of(table.schema().await.map_err(doing)?.metadata()) {
+                return Ok(Some(embedder.to_owned()));
+            }
+        }
+        Ok(None)
     }
 
     pub fn identity(&self) -> &Identity {
@@ -185,6 +202,13 @@ impl Database {
     fn tables(&self) -> std::sync::MutexGuard<'_, HashMap<CollectionName, Table>> {
         self.inner.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+async fn connect(uri: &str) -> Result<Connection, DatabaseError> {
+    // LanceDB's own default may fill 7 GiB.
+    let session = Session::new(INDEX_CACHE, METADATA_CACHE, Arc::new(ObjectStoreRegistry::default()));
+    let connect = lancedb::connect(uri).read_consistency_interval(Duration::ZERO).session(Arc::new(session));
+    connect.execute().await.map_err(|source| store(format!("open {uri}"), source))
 }
 
 pub(super) fn store(doing: impl Into<String>, source: lancedb::Error) -> DatabaseError {

@@ -24,6 +24,11 @@ impl Identity {
         self.parts().into_iter().map(|(what, value)| (metadata_key(what), value)).collect()
     }
 
+    /// What stands for the embedder in the metadata of a table.
+    pub(super) fn embedder_of(metadata: &HashMap<String, String>) -> Option<&str> {
+        metadata.get(&metadata_key(EMBEDDER)).map(String::as_str)
+    }
+
     /// Compares with the metadata of an existing table.
     pub(super) fn check(&self, collection: &str, metadata: &HashMap<String, String>) -> Result<(), DatabaseError> {
         for (what, expected) in self.parts() {
@@ -43,13 +48,15 @@ impl Identity {
     fn parts(&self) -> [(&'static str, String); 5] {
         [
             ("tokenizer", self.tokenizer.clone()),
-            ("embedder", self.embedder.clone()),
+            (EMBEDDER, self.embedder.clone()),
             ("dimension", self.dimension.to_string()),
             ("neighbour length", self.neighbour_length.to_string()),
             ("continuation length", self.continuation_length.to_string()),
         ]
     }
 }
+
+const EMBEDDER: &str = "embedder";
 
 fn metadata_key(what: &str) -> String {
     format!("retro.{}", what.replace(' ', "_"))

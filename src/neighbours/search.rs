@@ -1,17 +1,22 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arrow_array::{Array, Float32Array, Int32Array, RecordBatch, UInt32Array, UInt64Array};
+use arrow_array::{Float32Array, Int32Array, RecordBatch, UInt32Array, UInt64Array};
 use futures::TryStreamExt;
+use lance::dataset::ProjectionRequest;
 use lancedb::expr::{col, lit};
 use lancedb::query::{ExecutableQuery, QueryBase, Select};
 use lancedb::{DistanceType, Table};
 
 use super::database::store;
+use super::resident::Hit;
 use super::schema::*;
 use super::{Database, DatabaseError, Neighbour, StoredChunk};
 use crate::names::{CollectionName, DocumentId};
 
 const DISTANCE: &str = "_distance";
+/// What a search gives of a row, beside its distance.
+const COLUMNS: [&str; 9] =
+    [DOCUMENT_ID, CHUNK_INDEX, NEIGHBOUR, CONTINUATION, NEIGHBOUR_TOKENS, CONTINUATION_TOKENS, TITLE, SOURCE, METADATA];
 /// Rows beyond those asked for, so that rows equally near as the last one can be put in order.
 const SPARE: usize = 8;
 /// Most rows that are read for one query to find out which of the equally near ones come first.
@@ -52,6 +57,13 @@ impl Database {
         if k == 0 || queries.is_empty() {
             return Ok(Found { version, neighbours: vec![Vec::new(); queries.len()] });
         }
+        if let Some(mut neighbours) = self.nearest_in_memory(collection, &snapshot, &queries, k).await? {
+            for rows in &mut neighbours {
+                rows.truncate(k);
+                rows.retain(|row| max_distance.is_none_or(|most| row.distance <= most));
+            }
+            return Ok(Found { version, neighbours });
+        }
         let mut limit = k + SPARE;
         let mut neighbours = loop {
             let found = nearest(&snapshot, collection, &queries, limit).await?;
@@ -67,6 +79,45 @@ impl Database {
             rows.retain(|row| max_distance.is_none_or(|most| row.distance <= most));
         }
         Ok(Found { version, neighbours })
+    }
+
+    /// The nearest rows of each query in their fixed order, `k` and those that are as near as the last of them; none where the collection is
+    /// too large to be kept in memory.
+    async fn nearest_in_memory(
+        &self,
+        collection: &CollectionName,
+        snapshot: &Table,
+        queries: &[Vec<f32>],
+        k: usize,
+    ) -> Result<Option<Vec<Vec<Neighbour>>>, DatabaseError> {
+        let doing = |error| store(format!("search collection {collection}"), error);
+        let Some(dataset) = snapshot.dataset() else {
+            return Ok(None);
+        };
+        let dataset = dataset.get().await.map_err(doing)?;
+        let lance = |error| doing(lancedb::Error::from(error));
+        let Some(hits) = self.inner.resident.nearest(collection, &dataset, queries, k, MOST_ROWS).await.map_err(lance)? else {
+            return Ok(None);
+        };
+        let addresses: BTreeSet<u64> = hits.iter().flatten().map(|hit| hit.address).collect();
+        let addresses: Vec<u64> = addresses.into_iter().collect();
+        let projection = dataset.schema().project(&COLUMNS).map_err(lance)?;
+        let batch = dataset.take_rows(&addresses, ProjectionRequest::from_schema(projection)).await.map_err(lance)?;
+        let rows = Rows { collection: collection.as_str(), batch: &batch };
+        if batch.num_rows() != addresses.len() {
+            return Err(rows.corrupt(format!("it gave {} rows of {}", batch.num_rows(), addresses.len())));
+        }
+        let mut found = Vec::with_capacity(hits.len());
+        for hits in &hits {
+            let neighbour = |hit: &Hit| {
+                let row = addresses.binary_search(&hit.address).expect("every hit's address is among them");
+                neighbour(&rows, row, hit.distance)
+            };
+            let mut neighbours = hits.iter().map(neighbour).collect::<Result<Vec<_>, _>>()?;
+            neighbours.sort_by(Neighbour::order);
+            found.push(neighbours);
+        }
+        Ok(Some(found))
     }
 
     /// The chunks of a document in order; none if the collection holds no such document.
@@ -150,19 +201,13 @@ async fn nearest(
     for other in others {
         query = query.add_query_vector(other.as_slice()).map_err(doing)?;
     }
-    let query =
-        query.column(EMBEDDING).distance_type(DistanceType::L2).bypass_vector_index().limit(limit).select(Select::columns(&[
-            DOCUMENT_ID,
-            CHUNK_INDEX,
-            NEIGHBOUR,
-            CONTINUATION,
-            NEIGHBOUR_TOKENS,
-            CONTINUATION_TOKENS,
-            TITLE,
-            SOURCE,
-            METADATA,
-            DISTANCE,
-        ]));
+    let columns = [&COLUMNS[..], &[DISTANCE]].concat();
+    let query = query
+        .column(EMBEDDING)
+        .distance_type(DistanceType::L2)
+        .bypass_vector_index()
+        .limit(limit)
+        .select(Select::columns(&columns));
     let mut found = vec![Vec::new(); queries.len()];
     for batch in run(&query, collection).await? {
         take_neighbours(&Rows { collection: collection.as_str(), batch: &batch }, &mut found)?;
@@ -184,25 +229,27 @@ fn take_neighbours(rows: &Rows<'_>, found: &mut [Vec<Neighbour>]) -> Result<(), 
         1 => None,
         _ => Some(rows.column("query_index")?),
     };
-    let (ids, indices) = (rows.text(DOCUMENT_ID)?, rows.column::<UInt32Array>(CHUNK_INDEX)?);
     let distances: &Float32Array = rows.column(DISTANCE)?;
-    let (neighbours, continuations) = (rows.text(NEIGHBOUR)?, rows.text(CONTINUATION)?);
-    let (titles, sources, metadata) = (rows.text(TITLE)?, rows.text(SOURCE)?, rows.text(METADATA)?);
-    for row in 0..ids.len() {
+    for row in 0..rows.batch.num_rows() {
         let query = of_query.map_or(0, |column| column.value(row) as usize);
         let list = found.get_mut(query).ok_or_else(|| rows.corrupt(format!("it answered a query {query}")))?;
-        list.push(Neighbour {
-            document_id: DocumentId::parse(DOCUMENT_ID, ids.value(row)).map_err(|e| rows.corrupt(e.to_string()))?,
-            chunk_index: indices.value(row),
-            distance: distances.value(row),
-            neighbour: neighbours.value(row).to_owned(),
-            continuation: continuations.value(row).to_owned(),
-            neighbour_tokens: rows.tokens(NEIGHBOUR_TOKENS, row)?,
-            continuation_tokens: rows.tokens(CONTINUATION_TOKENS, row)?,
-            title: titles.value(row).to_owned(),
-            source: sources.value(row).to_owned(),
-            metadata: serde_json::from_str(metadata.value(row)).map_err(|e| rows.corrupt(format!("metadata: {e}")))?,
-        });
+        list.push(neighbour(rows, row, distances.value(row))?);
     }
     Ok(())
+}
+
+fn neighbour(rows: &Rows<'_>, row: usize, distance: f32) -> Result<Neighbour, DatabaseError> {
+    let text = |column| rows.text(column).map(|texts| texts.value(row));
+    Ok(Neighbour {
+        document_id: DocumentId::parse(DOCUMENT_ID, text(DOCUMENT_ID)?).map_err(|e| rows.corrupt(e.to_string()))?,
+        chunk_index: rows.column::<UInt32Array>(CHUNK_INDEX)?.value(row),
+        distance,
+        neighbour: text(NEIGHBOUR)?.to_owned(),
+        continuation: text(CONTINUATION)?.to_owned(),
+        neighbour_tokens: rows.tokens(NEIGHBOUR_TOKENS, row)?,
+        continuation_tokens: rows.tokens(CONTINUATION_TOKENS, row)?,
+        title: text(TITLE)?.to_owned(),
+        source: text(SOURCE)?.to_owned(),
+        metadata: serde_json::from_str(text(METADATA)?).map_err(|e| rows.corrupt(format!("metadata: {e}")))?,
+    })
 }

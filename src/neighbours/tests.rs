@@ -1,3 +1,5 @@
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde_json::json;
 
 use super::*;
@@ -14,7 +16,7 @@ fn identity() -> Identity {
 }
 
 async fn database(folder: &tempfile::TempDir) -> Database {
-    Database::open(folder.path().to_str().unwrap(), identity()).await.unwrap()
+    Database::open(folder.path().to_str().unwrap(), identity(), 1 << 20).await.unwrap()
 }
 
 fn id(text: &str) -> DocumentId {
@@ -159,7 +161,7 @@ async fn another_identity_is_refused_with_the_way_out() {
         Identity { dimension: 8, ..identity() },
     ];
     for (other, what) in others.into_iter().zip(["tokenizer", "embedder", "dimension"]) {
-        let error = Database::open(folder.path().to_str().unwrap(), other).await.err().unwrap();
+        let error = Database::open(folder.path().to_str().unwrap(), other, 0).await.err().unwrap();
         let message = error.to_string();
         assert!(message.contains(what) && message.contains("retro reindex") && message.contains("data_dir"), "{message}");
     }
@@ -258,7 +260,7 @@ async fn a_copy_gives_the_answers_of_its_original_and_leaves_it_as_it_was() {
 
     let elsewhere = tempfile::tempdir().unwrap();
     let other = Identity { embedder: "bert-2".to_owned(), ..identity() };
-    let other = Database::open(elsewhere.path().to_str().unwrap(), other).await.unwrap();
+    let other = Database::open(elsewhere.path().to_str().unwrap(), other, 0).await.unwrap();
     assert!(matches!(other.copy_from(&original, &collection(), &into).await, Err(DatabaseError::OtherIdentity { .. })));
 }
 
@@ -266,7 +268,32 @@ async fn a_copy_gives_the_answers_of_its_original_and_leaves_it_as_it_was() {
 async fn a_database_that_is_only_read_is_not_begun() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("lance");
-    let opened = Database::open_existing(nowhere.to_str().unwrap(), identity()).await.unwrap();
+    let opened = Database::open_existing(nowhere.to_str().unwrap(), identity(), 0).await.unwrap();
     assert!(opened.is_none() && !nowhere.exists());
-    assert!(Database::open_existing(folder.path().to_str().unwrap(), identity()).await.unwrap().is_some());
+    assert!(Database::open_existing(folder.path().to_str().unwrap(), identity(), 0).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_search_in_memory_gives_what_a_search_of_the_files_gives() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_memory = database(&folder).await;
+    let of_files = Database::open(folder.path().to_str().unwrap(), identity(), 0).await.unwrap();
+    let mut random = ChaCha8Rng::seed_from_u64(8);
+    for step in 0..60 {
+        // Few values, so that many chunks are equally near.
+        let mut vector = || std::array::from_fn(|_| random.random_range(0..3) as f32);
+        let vectors: Vec<[f32; 4]> = (0..step % 7).map(|_| vector()).collect();
+        let query = vector().to_vec();
+        let name = format!("d{}", random.random_range(0..12));
+        match step % 5 {
+            0 => in_memory.delete_document(&collection(), &id(&name)).await.unwrap(),
+            1 if step % 3 == 0 => in_memory.maintain(&collection()).await,
+            _ => in_memory.replace_documents(&collection(), vec![document(&name, &vectors)], false).await.unwrap(),
+        }
+        let queries = vec![query.clone(), query, vec![0.5; 4]];
+        for (k, max_distance) in [(1, None), (3, Some(2.0)), (16, None)] {
+            let expected = of_files.search(&collection(), queries.clone(), k, max_distance).await.unwrap();
+            assert_eq!(in_memory.search(&collection(), queries.clone(), k, max_distance).await.unwrap(), expected);
+        }
+    }
 }

@@ -125,7 +125,7 @@ pub(super) struct Dimension {
     pub size: Option<i64>,
 }
 
-/// A tensor whose numbers lie in another file, or anywhere else.
+/// A tensor whose numbers lie in `raw` or in another file.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Initializer {
     #[prost(int64, repeated, tag = "1")]
@@ -134,6 +134,8 @@ pub(super) struct Initializer {
     pub element: i32,
     #[prost(string, tag = "8")]
     pub name: String,
+    #[prost(bytes = "bytes", tag = "9")]
+    pub raw: Bytes,
     #[prost(message, repeated, tag = "13")]
     pub external: Vec<Entry>,
 }

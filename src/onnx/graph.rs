@@ -13,7 +13,7 @@ use prost::bytes::Bytes;
 use super::format::Model;
 use super::memory::{Array, Kind, Memory};
 use super::weights::{self, Weights};
-use super::{Device, OnnxError, Runtime, device, kernels};
+use super::{Device, OnnxError, Products, Runtime, device, kernels};
 
 /// Options of a session (onnxruntime_session_options_config_keys.h).
 const SPIN: &str = "session.intra_op.spin_duration_us";
@@ -35,8 +35,8 @@ impl Graph {
     /// Loads a graph on `threads` threads (0: one for each core).
     ///
     /// # Errors
-    /// The file or its external data is missing or no valid graph, or the device cannot run it.
-    pub fn load(runtime: &Runtime, path: &Path, threads: usize, device: Device) -> Result<Self, OnnxError> {
+    /// The file or its external data is missing or no valid graph, or the device or the processor cannot run it so.
+    pub fn load(runtime: &Runtime, path: &Path, threads: usize, device: Device, products: Products) -> Result<Self, OnnxError> {
         let build = || -> ort::Result<(Session, Option<Arc<Weights>>)> {
             // Threads that spin for long would take the cores from the database and the embedder; those that sleep at once are woken for every
             // operator. Step shapes change, so no memory pattern.
@@ -47,7 +47,7 @@ impl Graph {
                 .with_config_entry(SPIN, SPIN_MICROSECONDS)?
                 .with_memory_pattern(false)?;
             let builder = device::with_providers(builder, device)?;
-            load(builder, path, device)
+            load(builder, path, device, products)
         };
         let (session, weights) =
             build().map_err(|e| OnnxError::Graph { path: path.display().to_string(), reason: e.to_string() })?;
@@ -93,14 +93,22 @@ impl Graph {
 }
 
 /// A session on the device: on a processor with the operators of `kernels` and with weights that all sessions share.
-pub(super) fn load(mut builder: SessionBuilder, path: &Path, device: Device) -> ort::Result<(Session, Option<Arc<Weights>>)> {
+pub(super) fn load(
+    mut builder: SessionBuilder,
+    path: &Path,
+    device: Device,
+    products: Products,
+) -> ort::Result<(Session, Option<Arc<Weights>>)> {
+    let error = |reason: String| ort::Error::new(reason);
     if device != Device::Cpu {
+        if products != Products::Float32 {
+            return Err(error(format!("products in integers are computed on the CPU, not on {device}")));
+        }
         return Ok((builder.commit_from_file(path)?, None));
     }
-    let error = |reason: String| ort::Error::new(reason);
     let mut model =
         Model::decode(Bytes::from(std::fs::read(path).map_err(|e| error(e.to_string()))?)).map_err(|e| error(e.to_string()))?;
-    let (builder, rewritten) = kernels::put_into(&mut model, builder)?;
+    let (builder, rewritten) = kernels::put_into(&mut model, builder, products)?;
     let folder = path.parent().unwrap_or(Path::new("."));
     let (mut builder, weights) = weights::share(builder, &model, folder)?;
     let session = if rewritten {

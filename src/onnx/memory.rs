@@ -34,6 +34,7 @@ impl Kind {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for u8 {}
+    impl Sealed for i16 {}
     impl Sealed for i32 {}
     impl Sealed for i64 {}
     impl Sealed for f32 {}
@@ -42,6 +43,7 @@ mod sealed {
 /// Numbers of which every bit pattern is one.
 pub trait Element: Copy + sealed::Sealed {}
 impl Element for u8 {}
+impl Element for i16 {}
 impl Element for i32 {}
 impl Element for i64 {}
 impl Element for f32 {}

@@ -12,6 +12,7 @@ mod workspace;
 
 pub use device::Device;
 pub use graph::Graph;
+pub use kernels::Products;
 pub use memory::{Array, Element, Kind, Memory};
 pub use runtime::{Runtime, default_library};
 pub use workspace::{Binding, BufferId, GraphId, Part, Parts, Workspace};

@@ -37,6 +37,11 @@ pub struct Settings {
     #[arg(long, env = "RETRO_EMBEDDER", value_name = "PATH", default_value = "runtime/all-MiniLM-L6-v2")]
     pub embedder: PathBuf,
 
+    /// What the embedder computes in: `int16` (13 bits, about twice as fast, x86-64 processors with AVX-512 VNNI), `fp32`, or `auto` for what
+    /// the database was made with, and int16 for a new one where the processor can
+    #[arg(long, env = "RETRO_EMBEDDER_PRECISION", value_name = "PRECISION", value_enum, default_value_t = EmbedderPrecision::Auto)]
+    pub embedder_precision: EmbedderPrecision,
+
     /// ONNX Runtime's shared library [default: where `make setup` puts it]
     #[arg(long, env = "RETRO_ONNXRUNTIME", value_name = "PATH")]
     pub onnxruntime: Option<PathBuf>,
@@ -68,6 +73,10 @@ pub struct Settings {
     /// Memory for embeddings and encoded neighbours that were computed before, in MB; 0 keeps none
     #[arg(long, env = "RETRO_CACHE_MB", value_name = "MB", default_value_t = 64)]
     pub cache_mb: u64,
+
+    /// Memory for the embeddings of collections that fit it, in MB: a search there takes a fraction of the time that it takes in the files
+    #[arg(long, env = "RETRO_VECTORS_MB", value_name = "MB", default_value_t = 256)]
+    pub vectors_mb: u64,
 
     /// Largest request body (64 MiB)
     #[arg(long, env = "RETRO_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = at_least_one())]
@@ -112,6 +121,14 @@ pub enum DeviceChoice {
     Cuda(i32),
 }
 
+/// What the embedder is to compute in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EmbedderPrecision {
+    Auto,
+    Fp32,
+    Int16,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     Text,
@@ -148,6 +165,11 @@ impl Settings {
     /// Memory for encoded neighbours, about 1 MB for a chunk's: what is left of `cache_mb`.
     pub fn encoded_cache_bytes(&self) -> u64 {
         (self.cache_mb << 20) - self.vector_cache_bytes()
+    }
+
+    /// Memory for embeddings that are searched.
+    pub fn vector_bytes(&self) -> u64 {
+        self.vectors_mb << 20
     }
 
     pub fn shutdown_deadline(&self) -> Duration {

@@ -147,7 +147,7 @@ mod tests {
             neighbour_length: 64,
             continuation_length: 64,
         };
-        let database = Database::open(folder.path().to_str().unwrap(), identity).await.unwrap();
+        let database = Database::open(folder.path().to_str().unwrap(), identity, 0).await.unwrap();
         let documents = numbers.map(|number| (id(number), (0..3).map(|part| entry(number * 3 + part)).collect())).collect();
         database.replace_documents(collection, documents, true).await.unwrap();
         database

@@ -66,7 +66,7 @@ impl Process {
             continuation_length: 64,
         };
         let catalogue = Catalogue::open(folder, None).await.unwrap();
-        let database = Database::open(folder.join("lance").to_str().unwrap(), identity).await.unwrap();
+        let database = Database::open(folder.join("lance").to_str().unwrap(), identity, 1 << 20).await.unwrap();
         let lock = folder.join("writer.lock");
         let ingest = Ingest::new(catalogue.clone(), database.clone(), tokenizer, embedder, lock);
         Self { ingest, catalogue, database }

@@ -10,7 +10,7 @@ use super::caches::Caches;
 use super::cross::Cross;
 use super::slots::{Sequence, Slot};
 use super::{EncodedNeighbours, Manifest, ModelError, ModelFolder};
-use crate::onnx::{BufferId, Device, Graph, GraphId, Kind, OnnxError, Runtime, Workspace};
+use crate::onnx::{BufferId, Device, Graph, GraphId, Kind, OnnxError, Products, Runtime, Workspace};
 use crate::text::{CHUNK_LENGTH, Grid, TokenId};
 
 /// Which tokens' logits a span computes.
@@ -76,7 +76,7 @@ impl Model {
         let mut work = Workspace::new(shares)?;
         let mut stage = |file: &str, layers: usize| -> Result<Stage, ModelError> {
             let mut graph = |threads| -> Result<GraphId, OnnxError> {
-                Ok(work.add_graph(Graph::load(runtime, &folder.graph(file), threads, device)?))
+                Ok(work.add_graph(Graph::load(runtime, &folder.graph(file), threads, device, Products::Float32)?))
             };
             let wide = graph(threads)?;
             let narrow = if shares == 1 { vec![wide] } else { (0..shares).map(|_| graph(1)).collect::<Result<_, _>>()? };

@@ -7,6 +7,7 @@ use std::arch::x86_64::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::functions::exp;
 use super::output::Output;
 
 const LANES: usize = 16;
@@ -249,22 +250,6 @@ unsafe fn score<const HALF: bool, const HEAD: usize>(query: &[f32], keys: &[u8],
         }
         _mm512_reduce_add_ps(total)
     }
-}
-
-/// e^x for x <= 0, to about 1 part in 10^7.
-#[target_feature(enable = "avx512f")]
-fn exp(x: __m512) -> __m512 {
-    let x = _mm512_max_ps(x, _mm512_set1_ps(-200.0));
-    let power = _mm512_roundscale_ps::<0>(_mm512_mul_ps(x, _mm512_set1_ps(std::f32::consts::LOG2_E)));
-    // ln 2 in two parts, so that the rest is exact.
-    let rest = _mm512_fnmadd_ps(power, _mm512_set1_ps(0.693_359_4), x);
-    let rest = _mm512_fnmadd_ps(power, _mm512_set1_ps(-2.121_944_4e-4), rest);
-    // The series of e^x, whose next term is below 2^-24 for |x| <= ln 2 / 2.
-    let mut sum = _mm512_set1_ps(1.0 / 5040.0);
-    for term in [1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0] {
-        sum = _mm512_fmadd_ps(sum, rest, _mm512_set1_ps(term));
-    }
-    _mm512_scalef_ps(sum, power)
 }
 
 /// Mixes a part of N x 16 numbers of the values.

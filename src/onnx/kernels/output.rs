@@ -1,16 +1,16 @@
 /// A result in memory that threads write parts of, each its own.
-pub(super) struct Output {
-    data: *mut f32,
+pub(super) struct Output<T = f32> {
+    data: *mut T,
     len: usize,
 }
 
 // SAFETY: who writes through it answers for its part being its own.
-unsafe impl Sync for Output {}
+unsafe impl<T: Send> Sync for Output<T> {}
 
-impl Output {
+impl<T> Output<T> {
     /// # Safety
     /// `data` holds `len` numbers that nobody else touches while this is used.
-    pub unsafe fn new(data: *mut f32, len: usize) -> Self {
+    pub unsafe fn new(data: *mut T, len: usize) -> Self {
         Self { data, len }
     }
 
@@ -19,7 +19,7 @@ impl Output {
     }
 
     /// The place of a number, to be written by whose part it is.
-    pub fn at(&self, number: usize) -> *mut f32 {
+    pub fn at(&self, number: usize) -> *mut T {
         assert!(number < self.len);
         // SAFETY: it lies inside.
         unsafe { self.data.add(number) }

@@ -1,5 +1,7 @@
 //! The operators against float64, against ONNX Runtime's own, and each row against itself in other company.
 
+mod bert;
+
 use std::path::{Path, PathBuf};
 
 use ort::session::{Session, SessionInputValue};
@@ -12,7 +14,7 @@ use super::attention::{Caches, Layer};
 use super::output::Output;
 use super::product::{Matrix, Rows, multiply};
 use crate::onnx::graph::load;
-use crate::onnx::{Device, Runtime, default_library};
+use crate::onnx::{Device, Products, Runtime, default_library};
 
 fn numbers(random: &mut impl Rng, count: usize) -> Vec<f32> {
     (0..count).map(|_| random.random_range(-1.0..1.0)).collect()
@@ -203,7 +205,7 @@ fn a_rewritten_graph_gives_what_onnx_runtimes_operators_give() {
     let runtime = Runtime::load(Some(&library)).expect("`make setup` has run");
     let builder = || Session::builder(runtime.environment()).unwrap();
     let path = bundled("lower.onnx");
-    let (mut ours, _weights) = load(builder(), &path, Device::Cpu).unwrap();
+    let (mut ours, _weights) = load(builder(), &path, Device::Cpu, Products::Float32).unwrap();
     let mut theirs = builder().commit_from_file(&path).unwrap();
     let tokens: Vec<i64> = (0..50).map(|at| 100 + 37 * at).collect();
     let (ours, theirs) = (run(&mut ours, &tokens), run(&mut theirs, &tokens));

@@ -1,55 +1,21 @@
-//! Graphs with some of their nodes replaced. A model folder keeps the operators of ONNX Runtime, so that anything can run it.
+//! A decoder's graph, which runs a step at a time.
 
 use prost::Message;
 
-use crate::onnx::format::{Attribute, Model, Node, OpsetImport, Value};
-
-/// Operators of this module, in the domain that the rewritten graph imports.
-pub(super) const DOMAIN: &str = "retro.cpu";
-const MICROSOFT: &str = "com.microsoft";
-/// `TensorProto.DataType.FLOAT` of onnx.proto.
-const FLOAT: i32 = 1;
-/// `AttributeProto.AttributeType.INT`.
-const INT: i32 = 2;
-
-impl Node {
-    fn is(&self, operator: &str) -> bool {
-        self.domain == MICROSOFT && self.op_type == operator
-    }
-
-    fn integer(&self, name: &str) -> Option<i64> {
-        self.attribute.iter().find(|attribute| attribute.name == name)?.i
-    }
-
-    /// Whether it says nothing beyond these attributes.
-    fn says_only(&self, names: &[&str]) -> bool {
-        self.attribute.iter().all(|attribute| names.contains(&attribute.name.as_str()))
-    }
-
-    /// The same with an operator of ours, these inputs and these attributes.
-    fn replaced(&self, operator: &str, inputs: &[usize], attributes: &[&str]) -> Self {
-        Self {
-            input: inputs.iter().map(|&at| self.input[at].clone()).collect(),
-            output: self.output.clone(),
-            name: self.name.clone(),
-            op_type: operator.to_owned(),
-            attribute: self.attribute.iter().filter(|a| attributes.contains(&a.name.as_str())).cloned().collect(),
-            domain: DOMAIN.to_owned(),
-        }
-    }
-}
+use super::FLOAT;
+use crate::onnx::format::{Attribute, Model, Node, Value};
 
 /// What the operators can compute with.
-pub(super) struct Served {
+pub(in crate::onnx::kernels) struct Served {
     pub product: fn(block: usize) -> bool,
     pub attention: fn(head: usize) -> bool,
 }
 
-/// Puts the operators of this module into a graph where they can serve; false where they cannot.
+/// Puts products with 8-bit matrices and cached attention into a graph where they can serve; false where they cannot.
 ///
 /// # Errors
 /// A node is no ONNX.
-pub(super) fn rewrite(model: &mut Model, served: &Served) -> Result<bool, prost::DecodeError> {
+pub(in crate::onnx::kernels) fn steps(model: &mut Model, served: &Served) -> Result<bool, prost::DecodeError> {
     let Some(graph) = &mut model.graph else { return Ok(false) };
     let inputs = graph.input.iter().map(|input| Value::decode(input.clone())).collect::<Result<Vec<_>, _>>()?;
     let (mut products, mut attentions) = (0, Vec::new());
@@ -65,13 +31,11 @@ pub(super) fn rewrite(model: &mut Model, served: &Served) -> Result<bool, prost:
     let rewritten = products > 0 || !attentions.is_empty();
     for (bytes, mut node) in attentions {
         // What comes out of products with 8-bit activations has no more digits than float16 keeps.
-        let half =
-            Attribute { name: "half".to_owned(), i: Some(i64::from(products > 0)), kind: Some(INT), ..Attribute::default() };
-        node.attribute.push(half);
+        node.attribute.push(Attribute::integer("half", i64::from(products > 0)));
         *bytes = node.encode_to_vec().into();
     }
     if rewritten {
-        model.opset_import.push(OpsetImport { domain: DOMAIN.to_owned(), version: 1 });
+        model.import_ours();
     }
     Ok(rewritten)
 }

@@ -1,0 +1,97 @@
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use serde::Serialize;
+
+use crate::app::embedding_parts;
+use crate::ingest::IngestLimits;
+use crate::ingest::files::Documents;
+use crate::settings::Settings;
+use crate::text::chunk_document;
+
+/// Texts of one call: enough full batches for the progress of the next to hide behind them.
+const TOGETHER: usize = 1024;
+
+#[derive(Args)]
+pub struct EmbedArgs {
+    /// Files and folders, as `retro ingest` takes them
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// Most chunks to embed, from the first document on [default: all]
+    #[arg(long, value_name = "N")]
+    chunks: Option<usize>,
+    /// File for the vectors: float32, little-endian, one after the other
+    #[arg(long, value_name = "FILE")]
+    vectors: Option<PathBuf>,
+    /// File for the texts of the chunks: a JSON string a line, in the order of the vectors
+    #[arg(long, value_name = "FILE")]
+    texts: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Embedded<'a> {
+    embedder: &'a str,
+    precision: String,
+    dimension: usize,
+    chunks: usize,
+    /// Of the embedder alone.
+    seconds: f64,
+    chunks_per_second: f64,
+}
+
+/// Cuts files into chunks and embeds them, without a database; prints how fast as JSON.
+pub async fn run(args: EmbedArgs, settings: Settings) -> anyhow::Result<()> {
+    let (tokenizer, embedder) = embedding_parts(&settings).await?;
+    let most = args.chunks.unwrap_or(usize::MAX);
+    let mut texts = Vec::new();
+    for document in Documents::find(&args.paths, IngestLimits::from(&settings)) {
+        match document {
+            Ok(document) => {
+                let chunks = chunk_document(&tokenizer, &document.text);
+                texts.extend(chunks.iter().map(|chunk| document.text[chunk.bytes.clone()].to_owned()));
+            }
+            Err(skipped) => eprintln!("skipped {skipped}"),
+        }
+        if texts.len() >= most {
+            texts.truncate(most);
+            break;
+        }
+    }
+    ensure!(!texts.is_empty(), "no chunks were found");
+    if let Some(path) = &args.texts {
+        let lines: Vec<String> = texts.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+        std::fs::write(path, lines.join("\n") + "\n").with_context(|| format!("{} cannot be written", path.display()))?;
+    }
+    let create = |path: &PathBuf| File::create(path).with_context(|| format!("{} cannot be written", path.display()));
+    let mut out = args.vectors.as_ref().map(create).transpose()?.map(BufWriter::new);
+    // The first call pays for memory that nobody touched.
+    embedder.embed(texts[..texts.len().min(64)].to_vec()).await?;
+    let mut seconds = 0.0;
+    for part in texts.chunks(TOGETHER) {
+        let began = Instant::now();
+        let vectors = embedder.embed(part.to_vec()).await?;
+        seconds += began.elapsed().as_secs_f64();
+        if let Some(out) = &mut out {
+            let bytes: Vec<u8> = vectors.iter().flatten().flat_map(|number| number.to_le_bytes()).collect();
+            out.write_all(&bytes)?;
+        }
+    }
+    if let Some(mut out) = out {
+        out.flush()?;
+    }
+    let chunks = texts.len();
+    let embedded = Embedded {
+        embedder: embedder.name(),
+        precision: embedder.precision().to_string(),
+        dimension: embedder.dimension(),
+        chunks,
+        seconds,
+        chunks_per_second: chunks as f64 / seconds,
+    };
+    println!("{}", serde_json::to_string(&embedded)?);
+    Ok(())
+}
