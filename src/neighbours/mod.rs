@@ -7,6 +7,7 @@ mod durable;
 mod entry;
 mod identity;
 mod maintain;
+mod read;
 mod schema;
 mod search;
 mod write;
