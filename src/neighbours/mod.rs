@@ -5,8 +5,10 @@ mod copy;
 mod database;
 mod durable;
 mod entry;
+mod filter;
 mod identity;
 mod maintain;
+mod options;
 mod read;
 mod schema;
 mod search;
@@ -17,5 +19,7 @@ mod tests;
 
 pub use database::{Database, DatabaseError, Stats};
 pub use entry::{Entry, Neighbour, StoredChunk};
+pub use filter::Filter;
 pub use identity::Identity;
+pub use options::SearchOptions;
 pub use search::Found;

@@ -1,11 +1,12 @@
 use arrow_array::{Array, Float32Array, Int32Array, UInt32Array};
+use lancedb::expr::{DfExpr, col, lit};
 use lancedb::query::{QueryBase, Select};
 use lancedb::{DistanceType, Table};
 
 use super::database::store;
 use super::read::run;
 use super::schema::*;
-use super::{Database, DatabaseError, Neighbour};
+use super::{Database, DatabaseError, Neighbour, SearchOptions};
 use crate::names::{CollectionName, DocumentId};
 
 const DISTANCE: &str = "_distance";
@@ -24,44 +25,35 @@ pub struct Found {
 }
 
 impl Database {
-    /// The `k` chunks nearest to each of `queries`, all in the same version of the collection. The search is exact and its order is fixed:
-    /// by distance, then by document id and chunk index.
-    ///
-    /// # Arguments
-    /// * `max_distance` - squared Euclidean distance beyond which a chunk is no neighbour.
+    /// The chunks nearest to each of `queries` among those that `options` admit, all in the same version of the collection. The search is
+    /// exact and its order is fixed: by distance, then by document id and chunk index.
     ///
     /// # Errors
     /// A query has another dimension or a number that is not finite; the store cannot be read.
-    pub async fn search(
-        &self,
-        collection: &CollectionName,
-        queries: Vec<Vec<f32>>,
-        k: usize,
-        max_distance: Option<f32>,
-    ) -> Result<Found, DatabaseError> {
+    pub async fn search(&self, queries: Vec<Vec<f32>>, options: &SearchOptions) -> Result<Found, DatabaseError> {
         for query in &queries {
             self.check_vector(query)?;
         }
+        let collection = &options.collection;
         let Some(snapshot) = self.snapshot(collection).await? else {
             return Ok(Found { version: 0, neighbours: vec![Vec::new(); queries.len()] });
         };
         let version = snapshot.version().await.map_err(|e| store(format!("read collection {collection}"), e))?;
-        if k == 0 || queries.is_empty() {
+        if options.neighbours == 0 || queries.is_empty() {
             return Ok(Found { version, neighbours: vec![Vec::new(); queries.len()] });
         }
-        let mut limit = k + SPARE;
-        let mut neighbours = loop {
-            let found = nearest(&snapshot, collection, &queries, limit).await?;
-            // Where all that were read beyond the last place are as near as the one in it, others outside may be as near again.
-            let undecided = |rows: &Vec<Neighbour>| rows.len() >= limit && rows[limit - 1].distance == rows[k - 1].distance;
-            if limit >= MOST_ROWS || !found.iter().any(undecided) {
+        let scan = Scan { snapshot, collection, condition: options.condition() };
+        let mut limit = options.neighbours + SPARE;
+        let found = loop {
+            let found = scan.nearest(&queries, limit, None).await?;
+            if limit >= MOST_ROWS || found.iter().all(|rows| options.is_decided(rows, limit)) {
                 break found;
             }
             limit *= 4;
         };
-        for rows in &mut neighbours {
-            rows.truncate(k);
-            rows.retain(|row| max_distance.is_none_or(|most| row.distance <= most));
+        let mut neighbours = Vec::with_capacity(queries.len());
+        for (query, rows) in queries.into_iter().zip(found) {
+            neighbours.push(scan.choose(query, rows, limit, options).await?);
         }
         Ok(Found { version, neighbours })
     }
@@ -75,40 +67,78 @@ impl Database {
     }
 }
 
-/// At most `limit` rows for each query, in their fixed order; all queries share one scan.
-async fn nearest(
-    snapshot: &Table,
-    collection: &CollectionName,
-    queries: &[Vec<f32>],
-    limit: usize,
-) -> Result<Vec<Vec<Neighbour>>, DatabaseError> {
-    let doing = |error| store(format!("search collection {collection}"), error);
-    let (first, others) = queries.split_first().expect("at least one query");
-    let mut query = snapshot.query().nearest_to(first.as_slice()).map_err(doing)?;
-    for other in others {
-        query = query.add_query_vector(other.as_slice()).map_err(doing)?;
+/// The rows that a search looks at.
+struct Scan<'a> {
+    snapshot: Table,
+    collection: &'a CollectionName,
+    condition: Option<DfExpr>,
+}
+
+impl Scan<'_> {
+    /// The neighbours of one query among its `limit` nearest rows, and beyond them where copies of few texts have taken their places.
+    async fn choose(
+        &self,
+        query: Vec<f32>,
+        mut rows: Vec<Neighbour>,
+        limit: usize,
+        options: &SearchOptions,
+    ) -> Result<Vec<Neighbour>, DatabaseError> {
+        let mut has_all = options.has_all(&rows, limit);
+        let query = [query];
+        loop {
+            rows = options.chosen(&rows).into_iter().map(|place| rows[place].clone()).collect();
+            if has_all || rows.len() == options.neighbours {
+                return Ok(rows);
+            }
+            // Each text that was found is among those chosen, so every round finds another one or ends.
+            let texts = rows.iter().map(|row| lit(row.neighbour.as_str())).collect();
+            let others = self.nearest(&query, limit, Some(col(NEIGHBOUR).in_list(texts, true))).await?.concat();
+            has_all = options.has_all(&others, limit);
+            rows.extend(others);
+            rows.sort_by(Neighbour::order);
+        }
     }
-    let query =
-        query.column(EMBEDDING).distance_type(DistanceType::L2).bypass_vector_index().limit(limit).select(Select::columns(&[
-            DOCUMENT_ID,
-            CHUNK_INDEX,
-            NEIGHBOUR,
-            CONTINUATION,
-            NEIGHBOUR_TOKENS,
-            CONTINUATION_TOKENS,
-            TITLE,
-            SOURCE,
-            METADATA,
-            DISTANCE,
-        ]));
-    let mut found = vec![Vec::new(); queries.len()];
-    for batch in run(&query, collection).await? {
-        take_neighbours(&Rows { collection: collection.as_str(), batch: &batch }, &mut found)?;
+
+    /// At most `limit` rows for each query, in their fixed order; all queries share one scan.
+    async fn nearest(
+        &self,
+        queries: &[Vec<f32>],
+        limit: usize,
+        condition: Option<DfExpr>,
+    ) -> Result<Vec<Vec<Neighbour>>, DatabaseError> {
+        let doing = |error| store(format!("search collection {}", self.collection), error);
+        let (first, others) = queries.split_first().expect("at least one query");
+        let mut query = self.snapshot.query().nearest_to(first.as_slice()).map_err(doing)?;
+        for other in others {
+            query = query.add_query_vector(other.as_slice()).map_err(doing)?;
+        }
+        // The condition comes before the distance: neighbours that fulfil it are found wherever they are.
+        if let Some(condition) = self.condition.clone().into_iter().chain(condition).reduce(DfExpr::and) {
+            query = query.only_if_expr(condition);
+        }
+        let query = query.column(EMBEDDING).distance_type(DistanceType::L2).bypass_vector_index().limit(limit).select(
+            Select::columns(&[
+                DOCUMENT_ID,
+                CHUNK_INDEX,
+                NEIGHBOUR,
+                CONTINUATION,
+                NEIGHBOUR_TOKENS,
+                CONTINUATION_TOKENS,
+                TITLE,
+                SOURCE,
+                METADATA,
+                DISTANCE,
+            ]),
+        );
+        let mut found = vec![Vec::new(); queries.len()];
+        for batch in run(&query, self.collection).await? {
+            take_neighbours(&Rows { collection: self.collection.as_str(), batch: &batch }, &mut found)?;
+        }
+        for rows in &mut found {
+            rows.sort_by(Neighbour::order);
+        }
+        Ok(found)
     }
-    for rows in &mut found {
-        rows.sort_by(Neighbour::order);
-    }
-    Ok(found)
 }
 
 fn take_neighbours(rows: &Rows<'_>, found: &mut [Vec<Neighbour>]) -> Result<(), DatabaseError> {
