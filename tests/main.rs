@@ -10,6 +10,7 @@ mod documents;
 mod echo;
 mod ending;
 mod eval;
+mod filters;
 mod openapi;
 mod prefetch;
 mod samples;

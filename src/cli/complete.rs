@@ -85,6 +85,7 @@ pub async fn run(args: CompleteArgs, settings: Settings) -> anyhow::Result<()> {
 
 impl CompleteArgs {
     fn into_request(self) -> CompletionRequest {
+        let (alignment, search) = (self.search.alignment, self.search.into_request());
         CompletionRequest {
             max_tokens: self.max_tokens,
             temperature: self.temperature,
@@ -96,10 +97,13 @@ impl CompleteArgs {
             stop: (!self.stop.is_empty()).then_some(Stop::Many(self.stop)),
             retrieval: RetrievalRequest {
                 enabled: Some(!self.no_retrieval),
-                neighbours: self.search.neighbours,
-                collection: self.search.collection,
-                max_distance: self.search.max_distance,
-                alignment: self.search.alignment,
+                neighbours: search.neighbours,
+                collection: search.collection,
+                max_distance: search.max_distance,
+                filter: search.filter,
+                exclude_documents: search.exclude_documents,
+                distinct: search.distinct,
+                alignment,
                 interval: self.interval,
                 prefetch: self.prefetch,
                 provided: None,

@@ -5,7 +5,7 @@ use clap::Args;
 use super::print;
 use super::search_args::{SearchArgs, ensure_collection};
 use crate::app::Parts;
-use crate::generate::{Limits, SearchOptions};
+use crate::generate::Limits;
 use crate::settings::Settings;
 
 #[derive(Args)]
@@ -20,10 +20,10 @@ pub struct RetrieveArgs {
 pub async fn run(args: RetrieveArgs, settings: Settings) -> anyhow::Result<()> {
     anyhow::ensure!(!args.text.is_empty(), "`text` must not be empty");
     let parts = Parts::load(&settings).await?;
-    let (search, limits) = (args.search, Limits::from(parts.model.manifest().as_ref()));
-    let options = SearchOptions::validate("", search.neighbours, search.collection.as_deref(), search.max_distance, &limits)?;
+    let (alignment, limits) = (args.search.alignment, Limits::from(parts.model.manifest().as_ref()));
+    let options = args.search.into_request().validate("", &limits)?;
     ensure_collection(&parts, &options.collection).await?;
-    let found = parts.retriever.retrieve_text(&args.text, search.alignment.unwrap_or_default(), &options).await?;
+    let found = parts.retriever.retrieve_text(&args.text, alignment.unwrap_or_default(), &options).await?;
     let mut out = io::stdout().lock();
     for chunk in &found.chunks {
         print::neighbours(&mut out, chunk.chunk, &chunk.text, &chunk.neighbours)?;

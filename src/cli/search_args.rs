@@ -1,7 +1,7 @@
 use clap::Args;
 
 use crate::app::Parts;
-use crate::generate::Alignment;
+use crate::generate::{Alignment, FilterRequest, SearchRequest};
 use crate::names::CollectionName;
 
 /// What a search for neighbours can be told.
@@ -16,9 +16,36 @@ pub struct SearchArgs {
     /// Leaves out neighbours farther than this squared distance
     #[arg(long, value_name = "0..4")]
     pub max_distance: Option<f32>,
+    /// Takes neighbours from documents that fulfil this only, for instance '{"field": "lang", "op": "eq", "value": "en"}'
+    #[arg(long, value_name = "JSON", value_parser = parse_filter)]
+    pub filter: Option<FilterRequest>,
+    /// Takes no neighbours from this document; may be given several times
+    #[arg(long, value_name = "ID")]
+    pub exclude_document: Vec<String>,
+    /// Takes chunks with the same text for different neighbours
+    #[arg(long)]
+    pub no_distinct: bool,
     /// Where the chunk grid lies: prompt_end or prompt_start [default: prompt_end]
     #[arg(long, value_name = "GRID", value_parser = parse_alignment)]
     pub alignment: Option<Alignment>,
+}
+
+impl SearchArgs {
+    pub fn into_request(self) -> SearchRequest {
+        SearchRequest {
+            neighbours: self.neighbours,
+            collection: self.collection,
+            max_distance: self.max_distance,
+            filter: self.filter,
+            exclude_documents: Some(self.exclude_document),
+            distinct: Some(!self.no_distinct),
+        }
+    }
+}
+
+/// What it says is checked with the rest of the request.
+fn parse_filter(given: &str) -> Result<FilterRequest, serde_json::Error> {
+    serde_json::from_str(given)
 }
 
 /// The names that the HTTP API has too.

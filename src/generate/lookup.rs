@@ -7,11 +7,10 @@ use tokio::sync::watch;
 
 use super::GenerateError;
 use super::events::NeighbourView;
-use super::request::SearchOptions;
 use super::retriever::Retriever;
 use super::scheduler::{Message, Ticket};
 use crate::model::{ChunkNeighbours, EncodedNeighbours, Encoder, NeighbourTokens};
-use crate::neighbours::Neighbour;
+use crate::neighbours::{Neighbour, SearchOptions};
 use crate::text::{TokenId, Tokenizer};
 
 /// A chunk whose neighbours are wanted, or the newest tokens in its place.

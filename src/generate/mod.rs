@@ -22,8 +22,8 @@ pub use events::{
 };
 pub use generator::Generator;
 pub use request::{
-    Alignment, CompletionRequest, Limits, MAX_LOGPROBS, NeighbourSource, ProvidedNeighbour, RetrievalRequest, Sampling,
-    ScoreRequest, SearchOptions, Stop, ValidCompletion, ValidScore,
+    Alignment, CompletionRequest, FilterRequest, Limits, MAX_LOGPROBS, NeighbourSource, ProvidedNeighbour, RetrievalRequest,
+    Sampling, ScoreRequest, SearchRequest, Stop, ValidCompletion, ValidScore,
 };
 pub use retriever::{RetrievalError, Retrieved, Retriever, TextNeighbours};
 pub use score::{GivenText, Score};

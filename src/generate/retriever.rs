@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use super::events::{ChunkRetrieval, NeighbourView};
-use super::request::{Alignment, SearchOptions};
+use super::request::Alignment;
 use crate::batch_cache::BatchCache;
 use crate::embedder::{Embedder, EmbedderError};
-use crate::neighbours::{Database, DatabaseError, Neighbour};
+use crate::neighbours::{Database, DatabaseError, Neighbour, SearchOptions};
 use crate::text::{Grid, Tokenizer};
 
 /// Finds neighbours of chunks: the one way from a text to what the model reads, for completions and for looking at.
@@ -55,11 +55,7 @@ impl Retriever {
     /// The embedder or the database fails.
     pub async fn retrieve(&self, queries: Vec<String>, options: &SearchOptions) -> Result<Retrieved, RetrievalError> {
         let vectors = self.embed(queries).await?;
-        let found = self
-            .database
-            .search(&options.collection, vectors, options.neighbours, options.max_distance)
-            .await
-            .map_err(|error| RetrievalError::Database(Arc::new(error)))?;
+        let found = self.database.search(vectors, options).await.map_err(|error| RetrievalError::Database(Arc::new(error)))?;
         Ok(Retrieved { version: found.version, neighbours: found.neighbours })
     }
 

@@ -132,6 +132,9 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
             "prompt": "Tea is", "max_tokens": 8, "logprobs": 2, "retrieval": {"enabled": false}}))),
         ("prefetch" = (summary = "Neighbours every 16 tokens, and no waiting for them", value = json!({
             "prompt": "The honey bee", "max_tokens": 48, "retrieval": {"interval": 16, "prefetch": true}}))),
+        ("filter" = (summary = "Neighbours from some documents only", value = json!({
+            "prompt": "The honey bee", "max_tokens": 24,
+            "retrieval": {"filter": {"field": "title", "op": "prefix", "value": "Honey"}}}))),
         ("provided" = (summary = "Neighbours of your own", value = json!({
             "prompt": "The capital of Atlantis is", "max_tokens": 8,
             "retrieval": {"provided": [{"neighbour": "Atlantis is an island.", "continuation": " Its capital is Poseidonis."}]}})))

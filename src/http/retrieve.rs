@@ -14,7 +14,7 @@ use super::json::Json;
 use super::openapi::{BODY_ERRORS, error_responses};
 use super::problem::{ApiError, Code};
 use crate::app::App;
-use crate::generate::{Alignment, NeighbourView, SearchOptions};
+use crate::generate::{Alignment, FilterRequest, NeighbourView, SearchRequest};
 use crate::invalid::Invalid;
 use crate::names::CollectionName;
 
@@ -44,6 +44,17 @@ struct RetrieveRequest {
     #[serde(default)]
     #[schema(minimum = 0)]
     max_distance: Option<f32>,
+    /// Only chunks of documents that fulfil it are neighbours.
+    #[serde(default)]
+    filter: Option<FilterRequest>,
+    /// Ids of documents whose chunks are no neighbours; at most 1000.
+    #[serde(default)]
+    #[schema(example = json!(["dune-novel.md"]), max_items = 1000)]
+    exclude_documents: Option<Vec<String>>,
+    /// Chunks with the same text are one neighbour, the first by distance, document id and chunk index (default true).
+    #[serde(default)]
+    #[schema(example = true)]
+    distinct: Option<bool>,
     /// Where the chunk grid lies (default `prompt_end`).
     #[serde(default)]
     alignment: Option<Alignment>,
@@ -86,7 +97,15 @@ impl IntoResponses for Errors {
     tag = "Retrieval",
     request_body(content = RetrieveRequest, examples(
         ("defaults" = (summary = "As a completion would search", value = json!({"text": "The Dune film was released in"}))),
-        ("more" = (summary = "More neighbours, near ones only", value = json!({"text": "Bees make honey", "neighbours": 5, "max_distance": 1.2})))
+        ("more" = (summary = "More neighbours, near ones only", value = json!({"text": "Bees make honey", "neighbours": 5, "max_distance": 1.2}))),
+        ("filter" = (summary = "Some documents only, and not this one", value = json!({
+            "text": "The Dune film was released in", "exclude_documents": ["dune-novel.md"],
+            "filter": {"field": "title", "op": "prefix", "value": "Dune"}}))),
+        ("filter on metadata" = (summary = "By what documents say of themselves", value = json!({
+            "text": "The Dune film was released in",
+            "filter": {"and": [
+                {"or": [{"field": "lang", "op": "eq", "value": "en"}, {"field": "lang", "op": "exists", "value": false}]},
+                {"not": {"field": "metadata.year", "op": "range", "gte": 1900, "lt": 2000}}]}})))
     )),
     responses(
         (status = 200, description = "The neighbours, chunk by chunk", body = RetrieveResponse, example = json!({
@@ -107,13 +126,15 @@ async fn retrieve(
     if request.text.len() > MAX_TEXT {
         return Err(Invalid::new("text", format!("must have at most {MAX_TEXT} bytes, has {}", request.text.len())).into());
     }
-    let options = SearchOptions::validate(
-        "",
-        request.neighbours,
-        request.collection.as_deref(),
-        request.max_distance,
-        &app.generator.limits(),
-    )?;
+    let search = SearchRequest {
+        neighbours: request.neighbours,
+        collection: request.collection,
+        max_distance: request.max_distance,
+        filter: request.filter,
+        exclude_documents: request.exclude_documents,
+        distinct: request.distinct,
+    };
+    let options = search.validate("", &app.generator.limits())?;
     check_collection(&app, &options.collection, "collection").await?;
     let found = app.parts.retriever.retrieve_text(&request.text, request.alignment.unwrap_or_default(), &options).await?;
     let chunks = found.chunks.into_iter().map(|chunk| RetrievedChunk {

@@ -80,6 +80,9 @@ struct ScoredToken {
             "text": "Honey bees live in colonies with one queen. They collect nectar and pollen and store honey for the winter."}))),
         ("without retrieval" = (summary = "The model alone", value = json!({
             "text": "Tea is a hot drink.", "retrieval": {"enabled": false}}))),
+        ("filter" = (summary = "What one document is worth", value = json!({
+            "prompt": "The Dune film was released in", "text": " 2021.", "retrieval": {"alignment": "prompt_end",
+                "filter": {"field": "document_id", "op": "eq", "value": "dune-2021-film.md"}}}))),
         ("provided" = (summary = "Neighbours of your own", value = json!({
             "prompt": "The capital of Atlantis is", "text": " Poseidonis.", "retrieval": {"alignment": "prompt_end",
                 "provided": [{"neighbour": "Atlantis is an island.", "continuation": " Its capital is Poseidonis."}]}})))

@@ -6,10 +6,13 @@
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
-use arrow_array::{Array, cast::AsArray};
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::DataType;
 use futures::{StreamExt, TryStreamExt};
 use lance::Dataset;
+use lance::dataset::ProjectionRequest;
 use lance::dataset::fragment::{FileFragment, FragReadConfig};
 use lance_linalg::distance::l2::l2_distance_batch_into;
 
@@ -68,11 +71,42 @@ impl Collection {
     }
 }
 
+/// A version of a collection, with its embeddings.
+pub(super) struct Vectors {
+    dataset: Arc<Dataset>,
+    fragments: Arc<[Rows]>,
+}
+
 /// A fragment's rows.
-struct Rows<D> {
+struct Rows {
     fragment: u64,
     vectors: Arc<[f32]>,
-    deleted: Option<Arc<D>>,
+    is_deleted: Option<Box<dyn Fn(u32) -> bool + Send + Sync>>,
+}
+
+impl Vectors {
+    /// At most `limit` rows for each query, nearest first.
+    ///
+    /// # Errors
+    /// The search panics.
+    pub async fn nearest(&self, queries: Vec<Vec<f32>>, limit: usize) -> lance::Result<Vec<Vec<Hit>>> {
+        let fragments = Arc::clone(&self.fragments);
+        let search = move || {
+            let mut found: Vec<Nearest> = queries.iter().map(|_| Nearest::new(limit)).collect();
+            fragments.iter().for_each(|rows| rows.search(&queries, &mut found));
+            found.into_iter().map(Nearest::into_hits).collect()
+        };
+        tokio::task::spawn_blocking(search).await.map_err(|panic| lance::Error::internal(panic.to_string()))
+    }
+
+    /// Columns of the rows at `addresses`, in their order.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub async fn rows(&self, addresses: &[u64], columns: &[&str]) -> lance::Result<RecordBatch> {
+        let projection = self.dataset.schema().project(columns)?;
+        self.dataset.take_rows(addresses, ProjectionRequest::from_schema(projection)).await
+    }
 }
 
 impl Resident {
@@ -80,96 +114,58 @@ impl Resident {
         Self { most_bytes, held: Mutex::default() }
     }
 
-    /// The rows nearest to each query, nearest first: `count` and those that are as near as the last of them, but at most `most`.
-    /// None where the collection does not fit the memory.
+    /// The embeddings of a version of a collection, read where they are not held; none where they do not fit the memory.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub async fn nearest(
-        &self,
-        collection: &CollectionName,
-        dataset: &Arc<Dataset>,
-        queries: &[Vec<f32>],
-        count: usize,
-        most: usize,
-    ) -> lance::Result<Option<Vec<Vec<Hit>>>> {
-        let Some(fragments) = self.fragments(collection, dataset).await? else {
-            return Ok(None);
-        };
-        let mut rows = Vec::with_capacity(fragments.len());
-        for (fragment, vectors) in fragments {
-            let deleted = fragment.get_deletion_vector().await?;
-            rows.push(Rows { fragment: fragment.id() as u64, vectors, deleted });
-        }
-        let queries = queries.to_vec();
-        let search = move || {
-            let mut found: Vec<Nearest> = queries.iter().map(|_| Nearest::new(count, most)).collect();
-            for rows in &rows {
-                let is_deleted = |row: u32| rows.deleted.as_ref().is_some_and(|deleted| deleted.contains(row));
-                scan(rows.fragment, &rows.vectors, is_deleted, &queries, &mut found);
-            }
-            found.into_iter().map(Nearest::into_hits).collect()
-        };
-        let found = tokio::task::spawn_blocking(search).await;
-        Ok(Some(found.map_err(|panic| lance::Error::internal(panic.to_string()))?))
-    }
-
-    /// The fragments of a version with their embeddings.
-    async fn fragments(
-        &self,
-        collection: &CollectionName,
-        dataset: &Arc<Dataset>,
-    ) -> lance::Result<Option<Vec<(FileFragment, Arc<[f32]>)>>> {
-        let Some(field) = dataset.schema().field(EMBEDDING) else {
-            return Ok(None);
-        };
-        let dimension = match field.data_type() {
-            arrow_schema::DataType::FixedSizeList(_, dimension) => dimension as u64,
-            _ => return Ok(None),
-        };
+    pub async fn vectors(&self, collection: &CollectionName, dataset: Arc<Dataset>) -> lance::Result<Option<Vectors>> {
+        let Some(field) = dataset.schema().field(EMBEDDING) else { return Ok(None) };
+        let DataType::FixedSizeList(_, dimension) = field.data_type() else { return Ok(None) };
         // Addresses stand for rows only where rows have no other ids.
         if dataset.manifest().uses_stable_row_ids() {
             return Ok(None);
         }
-        let fragments = dataset.get_fragments();
         let mut bytes = 0;
-        let mut named = Vec::with_capacity(fragments.len());
-        for fragment in fragments {
-            bytes += fragment.physical_rows().await? as u64 * dimension * size_of::<f32>() as u64;
-            let Some(file) = fragment.data_file_for_field(field.id as u32).map(|file| file.path.clone()) else {
-                return Ok(None);
-            };
-            named.push((file, fragment));
+        let mut named = Vec::new();
+        for fragment in dataset.get_fragments() {
+            bytes += (fragment.physical_rows().await? * dimension as usize * size_of::<f32>()) as u64;
+            let Some(file) = fragment.data_file_for_field(field.id as u32) else { return Ok(None) };
+            named.push((file.path.clone(), fragment));
         }
         if bytes > self.most_bytes {
             self.lock().collections.remove(collection);
             return Ok(None);
         }
-        let known: Vec<Option<Arc<[f32]>>> = {
-            let mut held = self.lock();
-            held.searches += 1;
-            let searches = held.searches;
-            let collection = held.collections.entry(collection.clone()).or_default();
-            collection.used = searches;
-            named.iter().map(|(file, _)| collection.files.get(file).cloned()).collect()
-        };
-        let mut rows = Vec::with_capacity(named.len());
+        let known = self.known(collection, named.iter().map(|(file, _)| file));
+        let mut fragments = Vec::with_capacity(named.len());
         let mut read = false;
         for ((_, fragment), known) in named.iter().zip(known) {
+            read |= known.is_none();
             let vectors = match known {
                 Some(vectors) => vectors,
-                None => {
-                    read = true;
-                    embeddings(fragment).await?
-                }
+                None => embeddings(fragment).await?,
             };
-            rows.push((fragment.clone(), vectors));
+            let is_deleted: Option<Box<dyn Fn(u32) -> bool + Send + Sync>> = match fragment.get_deletion_vector().await? {
+                Some(deleted) => Some(Box::new(move |row| deleted.contains(row))),
+                None => None,
+            };
+            fragments.push(Rows { fragment: fragment.id() as u64, vectors, is_deleted });
         }
         if read {
-            let files = named.iter().zip(&rows).map(|((file, _), (_, vectors))| (file.clone(), Arc::clone(vectors))).collect();
-            self.keep(collection, files);
+            let files = named.into_iter().zip(&fragments).map(|((file, _), rows)| (file, Arc::clone(&rows.vectors)));
+            self.keep(collection, files.collect());
         }
-        Ok(Some(rows))
+        Ok(Some(Vectors { dataset, fragments: fragments.into() }))
+    }
+
+    /// What is held of a collection's files; it counts as used.
+    fn known<'a>(&self, collection: &CollectionName, files: impl Iterator<Item = &'a String>) -> Vec<Option<Arc<[f32]>>> {
+        let mut held = self.lock();
+        held.searches += 1;
+        let searches = held.searches;
+        let collection = held.collections.entry(collection.clone()).or_default();
+        collection.used = searches;
+        files.map(|file| collection.files.get(file).cloned()).collect()
     }
 
     /// Holds what a collection's newest search read, and lets go of files that it has no longer, and of other collections where there is
@@ -206,17 +202,20 @@ async fn embeddings(fragment: &FileFragment) -> lance::Result<Arc<[f32]>> {
     Ok(vectors.into())
 }
 
-fn scan(fragment: u64, vectors: &[f32], is_deleted: impl Fn(u32) -> bool, queries: &[Vec<f32>], found: &mut [Nearest]) {
-    let Some(dimension) = queries.first().map(Vec::len) else { return };
-    let mut distances = [0.0; BLOCK];
-    for (block, vectors) in vectors.chunks(BLOCK * dimension).enumerate() {
-        let distances = &mut distances[..vectors.len() / dimension];
-        for (query, found) in queries.iter().zip(&mut *found) {
-            l2_distance_batch_into(query, vectors, dimension, distances);
-            for (at, &distance) in distances.iter().enumerate() {
-                let row = (block * BLOCK + at) as u32;
-                if distance <= found.farthest && !is_deleted(row) {
-                    found.add(Hit { distance, address: fragment << 32 | u64::from(row) });
+impl Rows {
+    fn search(&self, queries: &[Vec<f32>], found: &mut [Nearest]) {
+        let Some(dimension) = queries.first().map(Vec::len) else { return };
+        let is_deleted = |row: u32| self.is_deleted.as_ref().is_some_and(|is_deleted| is_deleted(row));
+        let mut distances = [0.0; BLOCK];
+        for (block, vectors) in self.vectors.chunks(BLOCK * dimension).enumerate() {
+            let distances = &mut distances[..vectors.len() / dimension];
+            for (query, found) in queries.iter().zip(&mut *found) {
+                l2_distance_batch_into(query, vectors, dimension, distances);
+                for (at, &distance) in distances.iter().enumerate() {
+                    let row = (block * BLOCK + at) as u32;
+                    if found.would_take(distance) && !is_deleted(row) {
+                        found.take(Hit { distance, address: self.fragment << 32 | u64::from(row) });
+                    }
                 }
             }
         }
@@ -225,83 +224,28 @@ fn scan(fragment: u64, vectors: &[f32], is_deleted: impl Fn(u32) -> bool, querie
 
 /// The nearest rows so far.
 struct Nearest {
-    count: usize,
-    most: usize,
-    /// At most `count`, the farthest on top.
-    inner: BinaryHeap<Hit>,
-    /// Those as far as the farthest of `inner`, where that is full.
-    equal: Vec<Hit>,
-    /// Distance beyond which a row is none of them.
-    farthest: f32,
+    limit: usize,
+    /// The farthest on top.
+    hits: BinaryHeap<Hit>,
 }
 
 impl Nearest {
-    fn new(count: usize, most: usize) -> Self {
-        Self { count, most, inner: BinaryHeap::with_capacity(count + 1), equal: Vec::new(), farthest: f32::INFINITY }
+    fn new(limit: usize) -> Self {
+        Self { limit, hits: BinaryHeap::new() }
     }
 
-    fn add(&mut self, hit: Hit) {
-        self.inner.push(hit);
-        if self.inner.len() <= self.count {
-            if self.inner.len() == self.count {
-                self.farthest = self.inner.peek().map_or(f32::INFINITY, |hit| hit.distance);
-            }
-            return;
-        }
-        let out = self.inner.pop().expect("it is not empty");
-        let farthest = self.inner.peek().map_or(f32::NEG_INFINITY, |hit| hit.distance);
-        self.farthest = farthest;
-        self.equal.retain(|hit| hit.distance == farthest);
-        if out.distance == farthest {
-            self.equal.push(out);
+    fn would_take(&self, distance: f32) -> bool {
+        self.hits.len() < self.limit || self.hits.peek().is_some_and(|farthest| distance <= farthest.distance)
+    }
+
+    fn take(&mut self, hit: Hit) {
+        self.hits.push(hit);
+        if self.hits.len() > self.limit {
+            self.hits.pop();
         }
     }
 
     fn into_hits(self) -> Vec<Hit> {
-        let mut hits = self.inner.into_sorted_vec();
-        hits.extend(self.equal);
-        hits.sort_unstable();
-        hits.truncate(self.most);
-        hits
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use rand::{RngExt, SeedableRng};
-    use rand_chacha::ChaCha8Rng;
-
-    use super::*;
-
-    #[test]
-    fn the_nearest_come_with_all_that_are_as_near_as_the_last() {
-        let mut random = ChaCha8Rng::seed_from_u64(1);
-        for _ in 0..200 {
-            let rows = random.random_range(0..40_usize);
-            // Few values, so that many are equally near.
-            let vectors: Vec<f32> = (0..2 * rows).map(|_| random.random_range(0..4) as f32).collect();
-            let deleted: Vec<bool> = (0..rows).map(|_| random.random_range(0..4) == 0).collect();
-            let query = vec![random.random_range(0..4) as f32, 1.0];
-            let (count, most) = (random.random_range(1..6), random.random_range(6..12));
-            let mut found = [Nearest::new(count, most)];
-            scan(7, &vectors, |row| deleted[row as usize], &[query.clone()], &mut found);
-            let [found] = found.map(Nearest::into_hits);
-
-            let distance = |row: usize| (vectors[2 * row] - query[0]).powi(2) + (vectors[2 * row + 1] - query[1]).powi(2);
-            let mut all: Vec<Hit> = (0..rows)
-                .filter(|&row| !deleted[row])
-                .map(|row| Hit { distance: distance(row), address: 7 << 32 | row as u64 })
-                .collect();
-            all.sort();
-            if let Some(last) = all.get(count - 1).copied() {
-                all.retain(|hit| hit.distance <= last.distance);
-            }
-            // Which of the equally near are left out where there are too many is open.
-            let distances = |hits: &[Hit]| hits.iter().map(|hit| hit.distance).collect::<Vec<_>>();
-            assert_eq!(distances(&found), distances(&all)[..all.len().min(most)]);
-            if all.len() <= most {
-                assert_eq!(found, all);
-            }
-        }
+        self.hits.into_sorted_vec()
     }
 }

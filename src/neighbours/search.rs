@@ -1,24 +1,23 @@
-use std::collections::{BTreeMap, BTreeSet};
-
-use arrow_array::{Float32Array, Int32Array, RecordBatch, UInt32Array, UInt64Array};
-use futures::TryStreamExt;
-use lance::dataset::ProjectionRequest;
-use lancedb::expr::{col, lit};
-use lancedb::query::{ExecutableQuery, QueryBase, Select};
+use arrow_array::{Float32Array, Int32Array, UInt32Array};
+use lancedb::expr::{DfExpr, col, lit};
+use lancedb::query::{QueryBase, Select};
 use lancedb::{DistanceType, Table};
 
 use super::database::store;
-use super::resident::Hit;
+use super::read::run;
+use super::resident::{Hit, Vectors};
 use super::schema::*;
-use super::{Database, DatabaseError, Neighbour, StoredChunk};
+use super::{Database, DatabaseError, Neighbour, SearchOptions};
 use crate::names::{CollectionName, DocumentId};
 
 const DISTANCE: &str = "_distance";
 /// What a search gives of a row, beside its distance.
 const COLUMNS: [&str; 9] =
     [DOCUMENT_ID, CHUNK_INDEX, NEIGHBOUR, CONTINUATION, NEIGHBOUR_TOKENS, CONTINUATION_TOKENS, TITLE, SOURCE, METADATA];
-/// Rows beyond those asked for, so that rows equally near as the last one can be put in order.
+/// Rows beyond those asked for, so that rows equally near as the last one can be put in order, and copies be left out.
 const SPARE: usize = 8;
+/// The same where another search costs little.
+const SPARE_IN_MEMORY: usize = 2;
 /// Most rows that are read for one query to find out which of the equally near ones come first.
 const MOST_ROWS: usize = 1024;
 
@@ -32,151 +31,50 @@ pub struct Found {
 }
 
 impl Database {
-    /// The `k` chunks nearest to each of `queries`, all in the same version of the collection. The search is exact and its order is fixed:
-    /// by distance, then by document id and chunk index.
-    ///
-    /// # Arguments
-    /// * `max_distance` - squared Euclidean distance beyond which a chunk is no neighbour.
+    /// The chunks nearest to each of `queries` among those that `options` admit, all in the same version of the collection. The search is
+    /// exact and its order is fixed: by distance, then by document id and chunk index.
     ///
     /// # Errors
     /// A query has another dimension or a number that is not finite; the store cannot be read.
-    pub async fn search(
-        &self,
-        collection: &CollectionName,
-        queries: Vec<Vec<f32>>,
-        k: usize,
-        max_distance: Option<f32>,
-    ) -> Result<Found, DatabaseError> {
+    pub async fn search(&self, queries: Vec<Vec<f32>>, options: &SearchOptions) -> Result<Found, DatabaseError> {
         for query in &queries {
             self.check_vector(query)?;
         }
+        let collection = &options.collection;
         let Some(snapshot) = self.snapshot(collection).await? else {
             return Ok(Found { version: 0, neighbours: vec![Vec::new(); queries.len()] });
         };
         let version = snapshot.version().await.map_err(|e| store(format!("read collection {collection}"), e))?;
-        if k == 0 || queries.is_empty() {
+        if options.neighbours == 0 || queries.is_empty() {
             return Ok(Found { version, neighbours: vec![Vec::new(); queries.len()] });
         }
-        if let Some(mut neighbours) = self.nearest_in_memory(collection, &snapshot, &queries, k).await? {
-            for rows in &mut neighbours {
-                rows.truncate(k);
-                rows.retain(|row| max_distance.is_none_or(|most| row.distance <= most));
-            }
-            return Ok(Found { version, neighbours });
-        }
-        let mut limit = k + SPARE;
-        let mut neighbours = loop {
-            let found = nearest(&snapshot, collection, &queries, limit).await?;
-            // Where all that were read beyond the last place are as near as the one in it, others outside may be as near again.
-            let undecided = |rows: &Vec<Neighbour>| rows.len() >= limit && rows[limit - 1].distance == rows[k - 1].distance;
-            if limit >= MOST_ROWS || !found.iter().any(undecided) {
+        let condition = options.condition();
+        let vectors = match condition {
+            None => self.vectors(collection, &snapshot).await?,
+            Some(_) => None,
+        };
+        let mut limit = options.neighbours + if vectors.is_some() { SPARE_IN_MEMORY } else { SPARE };
+        let scan = Scan { snapshot, collection, condition, vectors };
+        let found = loop {
+            let found = scan.nearest(&queries, limit, None).await?;
+            if limit >= MOST_ROWS || found.iter().all(|rows| options.is_decided(rows, limit)) {
                 break found;
             }
             limit *= 4;
         };
-        for rows in &mut neighbours {
-            rows.truncate(k);
-            rows.retain(|row| max_distance.is_none_or(|most| row.distance <= most));
+        let mut neighbours = Vec::with_capacity(queries.len());
+        for (query, rows) in queries.into_iter().zip(found) {
+            neighbours.push(scan.choose(query, rows, limit, options).await?);
         }
         Ok(Found { version, neighbours })
     }
 
-    /// The nearest rows of each query in their fixed order, `k` and those that are as near as the last of them; none where the collection is
-    /// too large to be kept in memory.
-    async fn nearest_in_memory(
-        &self,
-        collection: &CollectionName,
-        snapshot: &Table,
-        queries: &[Vec<f32>],
-        k: usize,
-    ) -> Result<Option<Vec<Vec<Neighbour>>>, DatabaseError> {
+    /// The collection's embeddings, where they fit the memory that is for them.
+    async fn vectors(&self, collection: &CollectionName, snapshot: &Table) -> Result<Option<Vectors>, DatabaseError> {
         let doing = |error| store(format!("search collection {collection}"), error);
-        let Some(dataset) = snapshot.dataset() else {
-            return Ok(None);
-        };
+        let Some(dataset) = snapshot.dataset() else { return Ok(None) };
         let dataset = dataset.get().await.map_err(doing)?;
-        let lance = |error| doing(lancedb::Error::from(error));
-        let Some(hits) = self.inner.resident.nearest(collection, &dataset, queries, k, MOST_ROWS).await.map_err(lance)? else {
-            return Ok(None);
-        };
-        let addresses: BTreeSet<u64> = hits.iter().flatten().map(|hit| hit.address).collect();
-        let addresses: Vec<u64> = addresses.into_iter().collect();
-        let projection = dataset.schema().project(&COLUMNS).map_err(lance)?;
-        let batch = dataset.take_rows(&addresses, ProjectionRequest::from_schema(projection)).await.map_err(lance)?;
-        let rows = Rows { collection: collection.as_str(), batch: &batch };
-        if batch.num_rows() != addresses.len() {
-            return Err(rows.corrupt(format!("it gave {} rows of {}", batch.num_rows(), addresses.len())));
-        }
-        let mut found = Vec::with_capacity(hits.len());
-        for hits in &hits {
-            let neighbour = |hit: &Hit| {
-                let row = addresses.binary_search(&hit.address).expect("every hit's address is among them");
-                neighbour(&rows, row, hit.distance)
-            };
-            let mut neighbours = hits.iter().map(neighbour).collect::<Result<Vec<_>, _>>()?;
-            neighbours.sort_by(Neighbour::order);
-            found.push(neighbours);
-        }
-        Ok(Some(found))
-    }
-
-    /// The chunks of a document in order; none if the collection holds no such document.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn document_chunks(
-        &self,
-        collection: &CollectionName,
-        document: &DocumentId,
-    ) -> Result<Vec<StoredChunk>, DatabaseError> {
-        let Some(snapshot) = self.snapshot(collection).await? else {
-            return Ok(Vec::new());
-        };
-        let query = snapshot.query().only_if_expr(col(DOCUMENT_ID).eq(lit(document.as_str()))).select(Select::columns(&[
-            CHUNK_INDEX,
-            BYTE_START,
-            BYTE_END,
-            NEIGHBOUR,
-            NEIGHBOUR_TOKENS,
-        ]));
-        let mut chunks = Vec::new();
-        for batch in run(&query, collection).await? {
-            let rows = Rows { collection: collection.as_str(), batch: &batch };
-            let indices: &UInt32Array = rows.column(CHUNK_INDEX)?;
-            let (starts, ends) = (rows.column::<UInt64Array>(BYTE_START)?, rows.column::<UInt64Array>(BYTE_END)?);
-            let texts = rows.text(NEIGHBOUR)?;
-            for row in 0..batch.num_rows() {
-                chunks.push(StoredChunk {
-                    chunk_index: indices.value(row),
-                    byte_start: starts.value(row),
-                    byte_end: ends.value(row),
-                    text: texts.value(row).to_owned(),
-                    tokens: rows.tokens(NEIGHBOUR_TOKENS, row)?,
-                });
-            }
-        }
-        chunks.sort_by_key(|chunk| chunk.chunk_index);
-        Ok(chunks)
-    }
-
-    /// The documents of a collection, each with the number of its chunks.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub async fn documents(&self, collection: &CollectionName) -> Result<BTreeMap<DocumentId, usize>, DatabaseError> {
-        let mut documents = BTreeMap::new();
-        let Some(snapshot) = self.snapshot(collection).await? else {
-            return Ok(documents);
-        };
-        let query = snapshot.query().select(Select::columns(&[DOCUMENT_ID]));
-        for batch in run(&query, collection).await? {
-            let rows = Rows { collection: collection.as_str(), batch: &batch };
-            for id in rows.text(DOCUMENT_ID)?.iter().flatten() {
-                let id = DocumentId::parse(DOCUMENT_ID, id).map_err(|e| rows.corrupt(e.to_string()))?;
-                *documents.entry(id).or_insert(0) += 1;
-            }
-        }
-        Ok(documents)
+        self.inner.resident.vectors(collection, dataset).await.map_err(|error| doing(error.into()))
     }
 
     pub(super) fn check_vector(&self, vector: &[f32]) -> Result<(), DatabaseError> {
@@ -188,39 +86,99 @@ impl Database {
     }
 }
 
-/// At most `limit` rows for each query, in their fixed order; all queries share one scan.
-async fn nearest(
-    snapshot: &Table,
-    collection: &CollectionName,
-    queries: &[Vec<f32>],
-    limit: usize,
-) -> Result<Vec<Vec<Neighbour>>, DatabaseError> {
-    let doing = |error| store(format!("search collection {collection}"), error);
-    let (first, others) = queries.split_first().expect("at least one query");
-    let mut query = snapshot.query().nearest_to(first.as_slice()).map_err(doing)?;
-    for other in others {
-        query = query.add_query_vector(other.as_slice()).map_err(doing)?;
-    }
-    let columns = [&COLUMNS[..], &[DISTANCE]].concat();
-    let query = query
-        .column(EMBEDDING)
-        .distance_type(DistanceType::L2)
-        .bypass_vector_index()
-        .limit(limit)
-        .select(Select::columns(&columns));
-    let mut found = vec![Vec::new(); queries.len()];
-    for batch in run(&query, collection).await? {
-        take_neighbours(&Rows { collection: collection.as_str(), batch: &batch }, &mut found)?;
-    }
-    for rows in &mut found {
-        rows.sort_by(Neighbour::order);
-    }
-    Ok(found)
+/// The rows that a search looks at.
+struct Scan<'a> {
+    snapshot: Table,
+    collection: &'a CollectionName,
+    condition: Option<DfExpr>,
+    /// The embeddings, where they are in memory and there is no condition.
+    vectors: Option<Vectors>,
 }
 
-async fn run(query: &impl ExecutableQuery, collection: &CollectionName) -> Result<Vec<RecordBatch>, DatabaseError> {
-    let doing = |error| store(format!("search collection {collection}"), error);
-    query.execute().await.map_err(doing)?.try_collect().await.map_err(doing)
+impl Scan<'_> {
+    /// The neighbours of one query among its `limit` nearest rows, and beyond them where copies of few texts have taken their places.
+    async fn choose(
+        &self,
+        query: Vec<f32>,
+        mut rows: Vec<Neighbour>,
+        limit: usize,
+        options: &SearchOptions,
+    ) -> Result<Vec<Neighbour>, DatabaseError> {
+        let mut has_all = options.has_all(&rows, limit);
+        let query = [query];
+        loop {
+            rows = options.chosen(&rows).into_iter().map(|place| rows[place].clone()).collect();
+            if has_all || rows.len() == options.neighbours {
+                return Ok(rows);
+            }
+            // Each text that was found is among those chosen, so every round finds another one or ends.
+            let texts = rows.iter().map(|row| lit(row.neighbour.as_str())).collect();
+            let others = self.nearest(&query, limit, Some(col(NEIGHBOUR).in_list(texts, true))).await?.concat();
+            has_all = options.has_all(&others, limit);
+            rows.extend(others);
+            rows.sort_by(Neighbour::order);
+        }
+    }
+
+    /// At most `limit` rows for each query, in their fixed order; all queries share one scan.
+    async fn nearest(
+        &self,
+        queries: &[Vec<f32>],
+        limit: usize,
+        condition: Option<DfExpr>,
+    ) -> Result<Vec<Vec<Neighbour>>, DatabaseError> {
+        if let (Some(vectors), None) = (&self.vectors, &condition) {
+            return self.nearest_in_memory(vectors, queries, limit).await;
+        }
+        let doing = |error| store(format!("search collection {}", self.collection), error);
+        let (first, others) = queries.split_first().expect("at least one query");
+        let mut query = self.snapshot.query().nearest_to(first.as_slice()).map_err(doing)?;
+        for other in others {
+            query = query.add_query_vector(other.as_slice()).map_err(doing)?;
+        }
+        // The condition comes before the distance: neighbours that fulfil it are found wherever they are.
+        if let Some(condition) = self.condition.clone().into_iter().chain(condition).reduce(DfExpr::and) {
+            query = query.only_if_expr(condition);
+        }
+        let columns = [&COLUMNS[..], &[DISTANCE]].concat();
+        let query = query.column(EMBEDDING).distance_type(DistanceType::L2).bypass_vector_index().limit(limit);
+        let query = query.select(Select::columns(&columns));
+        let mut found = vec![Vec::new(); queries.len()];
+        for batch in run(&query, self.collection).await? {
+            take_neighbours(&Rows { collection: self.collection.as_str(), batch: &batch }, &mut found)?;
+        }
+        for rows in &mut found {
+            rows.sort_by(Neighbour::order);
+        }
+        Ok(found)
+    }
+
+    async fn nearest_in_memory(
+        &self,
+        vectors: &Vectors,
+        queries: &[Vec<f32>],
+        limit: usize,
+    ) -> Result<Vec<Vec<Neighbour>>, DatabaseError> {
+        let doing = |error: lance::Error| store(format!("search collection {}", self.collection), error.into());
+        let hits = vectors.nearest(queries.to_vec(), limit).await.map_err(doing)?;
+        let mut addresses: Vec<u64> = hits.iter().flatten().map(|hit| hit.address).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        let batch = vectors.rows(&addresses, &COLUMNS).await.map_err(doing)?;
+        let rows = Rows { collection: self.collection.as_str(), batch: &batch };
+        if batch.num_rows() != addresses.len() {
+            return Err(rows.corrupt(format!("it gave {} rows of {}", batch.num_rows(), addresses.len())));
+        }
+        let found = hits.iter().map(|hits| {
+            let row = |hit: &Hit| addresses.binary_search(&hit.address).expect("every hit's address is among them");
+            let found: Result<Vec<_>, _> = hits.iter().map(|hit| neighbour(&rows, row(hit), hit.distance)).collect();
+            found.map(|mut found| {
+                found.sort_by(Neighbour::order);
+                found
+            })
+        });
+        found.collect()
+    }
 }
 
 fn take_neighbours(rows: &Rows<'_>, found: &mut [Vec<Neighbour>]) -> Result<(), DatabaseError> {

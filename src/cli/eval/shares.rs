@@ -2,7 +2,7 @@ use anyhow::Result;
 use sha2::{Digest, Sha256};
 
 use crate::names::{CollectionName, DocumentId};
-use crate::neighbours::{Database, Neighbour};
+use crate::neighbours::{Database, Neighbour, SearchOptions};
 
 /// Neighbours that are looked up at first for each chunk: enough for most shares, and one search serves them all.
 const CANDIDATES: usize = 64;
@@ -62,7 +62,7 @@ impl List {
 
 impl<'a> Nearest<'a> {
     pub async fn search(database: &'a Database, collection: &'a CollectionName, queries: &'a [Vec<f32>]) -> Result<Self> {
-        let found = database.search(collection, queries.to_vec(), CANDIDATES, None).await?;
+        let found = database.search(queries.to_vec(), &every(collection, CANDIDATES)).await?;
         let lists = found.neighbours.into_iter().map(|rows| List { rows, limit: CANDIDATES }).collect();
         Ok(Self { database, collection, queries, lists })
     }
@@ -73,7 +73,7 @@ impl<'a> Nearest<'a> {
             let short: Vec<usize> = (0..self.lists.len()).filter(|&at| self.lists[at].is_short_of(share, k)).collect();
             let Some(limit) = short.iter().map(|&at| self.lists[at].limit * 4).max() else { break };
             let queries = short.iter().map(|&at| self.queries[at].clone()).collect();
-            let found = self.database.search(self.collection, queries, limit, None).await?;
+            let found = self.database.search(queries, &every(self.collection, limit)).await?;
             for (at, rows) in short.into_iter().zip(found.neighbours) {
                 self.lists[at] = List { rows, limit };
             }
@@ -81,6 +81,11 @@ impl<'a> Nearest<'a> {
         let first = |list: &List| list.rows.iter().filter(|row| share.holds(&row.document_id)).take(k).cloned().collect();
         Ok(self.lists.iter().map(first).collect())
     }
+}
+
+/// All of the nearest rows: which of the same text is the first differs from share to share.
+fn every(collection: &CollectionName, limit: usize) -> SearchOptions {
+    SearchOptions { distinct: false, ..SearchOptions::new(collection.clone(), limit) }
 }
 
 /// What one search of two collections' rows would find, from what the same search of each found.
@@ -166,7 +171,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let alone = database(&folder, &collection, (0..300).filter(|&number| share.holds(&id(number)))).await;
             for k in [1, 2, 8, 300] {
-                let expected = alone.search(&collection, queries.clone(), k, None).await.unwrap().neighbours;
+                let expected = alone.search(queries.clone(), &every(&collection, k)).await.unwrap().neighbours;
                 let halves = (nearest_low.of(share, k).await.unwrap(), nearest_high.of(share, k).await.unwrap());
                 assert_eq!(merged(halves.0, halves.1, k), expected, "{share}, {k}");
             }

@@ -3,10 +3,12 @@
 mod completion;
 mod retrieval;
 mod score;
+mod search;
 
 pub use completion::{CompletionRequest, MAX_CHOICES, MAX_LOGPROBS, Sampling, Stop, ValidCompletion};
-pub use retrieval::{Alignment, NeighbourSource, ProvidedNeighbour, RetrievalRequest, SearchOptions, ValidRetrieval};
+pub use retrieval::{Alignment, NeighbourSource, ProvidedNeighbour, RetrievalRequest, ValidRetrieval};
 pub use score::{ScoreRequest, ValidScore};
+pub use search::{FilterRequest, SearchRequest};
 
 use serde::Serialize;
 use utoipa::ToSchema;

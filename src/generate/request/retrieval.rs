@@ -2,9 +2,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Limits;
+use super::search::{FilterRequest, SearchRequest};
 use crate::invalid::Invalid;
 use crate::model::MAX_NEIGHBOURS;
 use crate::names::CollectionName;
+use crate::neighbours::SearchOptions;
 use crate::text::{CHUNK_LENGTH, Grid};
 
 /// Fewest tokens from one look-up to the next.
@@ -30,6 +32,17 @@ pub struct RetrievalRequest {
     #[serde(default)]
     #[schema(minimum = 0)]
     pub max_distance: Option<f32>,
+    /// Only chunks of documents that fulfil it are neighbours.
+    #[serde(default)]
+    pub filter: Option<FilterRequest>,
+    /// Ids of documents whose chunks are no neighbours; at most 1000.
+    #[serde(default)]
+    #[schema(example = json!(["dune-novel.md"]), max_items = 1000)]
+    pub exclude_documents: Option<Vec<String>>,
+    /// Chunks with the same text are one neighbour, the first by distance, document id and chunk index (default true).
+    #[serde(default)]
+    #[schema(example = true)]
+    pub distinct: Option<bool>,
     /// Where the chunk grid lies (default `prompt_end` for a completion, `prompt_start` for a score).
     #[serde(default)]
     pub alignment: Option<Alignment>,
@@ -75,14 +88,6 @@ pub enum NeighbourSource {
     Provided(Vec<ProvidedNeighbour>),
 }
 
-/// How to search the database.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SearchOptions {
-    pub collection: CollectionName,
-    pub neighbours: usize,
-    pub max_distance: Option<f32>,
-}
-
 /// Retrieval for one sequence that is within every limit.
 #[derive(Clone, Debug)]
 pub struct ValidRetrieval {
@@ -122,8 +127,15 @@ impl RetrievalRequest {
                 format!("must be {MIN_INTERVAL} to {CHUNK_LENGTH} tokens, is {interval}"),
             ));
         }
-        let options =
-            SearchOptions::validate("retrieval.", self.neighbours, self.collection.as_deref(), self.max_distance, limits)?;
+        let search = SearchRequest {
+            neighbours: self.neighbours,
+            collection: self.collection,
+            max_distance: self.max_distance,
+            filter: self.filter,
+            exclude_documents: self.exclude_documents,
+            distinct: self.distinct,
+        };
+        let options = search.validate("retrieval.", limits)?;
         if let Some(provided) = &self.provided {
             if provided.is_empty() || provided.len() > MAX_NEIGHBOURS {
                 return Err(Invalid::new(
@@ -142,38 +154,5 @@ impl RetrievalRequest {
             (true, None) => NeighbourSource::Search(options),
         };
         Ok(ValidRetrieval { source, alignment: self.alignment.unwrap_or(alignment), interval, prefetch: self.prefetch })
-    }
-}
-
-impl SearchOptions {
-    /// `prefix` stands before the names of the fields in errors.
-    ///
-    /// # Errors
-    /// [`Invalid`] names the field and its limit.
-    pub fn validate(
-        prefix: &str,
-        neighbours: Option<usize>,
-        collection: Option<&str>,
-        max_distance: Option<f32>,
-        limits: &Limits,
-    ) -> Result<Self, Invalid> {
-        let neighbours = neighbours.unwrap_or(limits.neighbours);
-        if neighbours > limits.max_neighbours {
-            return Err(Invalid::new(
-                format!("{prefix}neighbours"),
-                format!("must be 0 to {}, is {neighbours}", limits.max_neighbours),
-            ));
-        }
-        let collection = match collection {
-            None => CollectionName::default(),
-            Some(name) => CollectionName::parse(&format!("{prefix}collection"), name)?,
-        };
-        if let Some(given) = max_distance.filter(|given| !(0.0..=4.0).contains(given)) {
-            return Err(Invalid::new(
-                format!("{prefix}max_distance"),
-                format!("must be 0 to 4 (squared distance of normalised vectors), is {given}"),
-            ));
-        }
-        Ok(Self { collection, neighbours, max_distance })
     }
 }

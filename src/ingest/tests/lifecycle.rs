@@ -18,11 +18,12 @@ async fn submitted_documents_become_searchable_and_give_their_text_back() {
     process.assert_whole(&[("a", &long), ("b", quoted)]).await;
 
     let chunks = process.ingest.document_chunks(&id("a")).await.unwrap().unwrap();
-    let found = process.database.search(&CollectionName::default(), vec![vector(&chunks[1].text)], 1, None).await.unwrap();
+    let found =
+        process.database.search(vec![vector(&chunks[1].text)], &SearchOptions::new(CollectionName::default(), 1)).await.unwrap();
     let nearest = &found.neighbours[0][0];
     assert_eq!((nearest.document_id.as_str(), nearest.chunk_index, nearest.distance), ("a", 1, 0.0));
     assert_eq!((&nearest.continuation, &nearest.continuation_tokens), (&chunks[2].text, &chunks[2].tokens));
-    let found = process.database.search(&CollectionName::default(), vec![vector(quoted)], 1, None).await.unwrap();
+    let found = process.database.search(vec![vector(quoted)], &SearchOptions::new(CollectionName::default(), 1)).await.unwrap();
     assert_eq!((found.neighbours[0][0].title.as_str(), found.neighbours[0][0].continuation.as_str()), (quoted, ""));
     assert_eq!(found.neighbours[0][0].metadata["it's"], "\"'");
     stop.cancel();
@@ -118,7 +119,8 @@ async fn after_a_deletion_no_search_sees_a_chunk_whatever_the_worker_was_doing()
         let submission = process.submit(vec![input("a", &text)]).await;
         tokio::time::sleep(Duration::from_millis(round * 4)).await;
         assert!(process.ingest.delete(&id("a")).await.unwrap());
-        let found = process.database.search(&CollectionName::default(), vec![vector("any")], 16, None).await.unwrap();
+        let found =
+            process.database.search(vec![vector("any")], &SearchOptions::new(CollectionName::default(), 16)).await.unwrap();
         assert!(found.neighbours[0].is_empty(), "round {round}");
         assert!(process.wait(&submission).await.status.is_final());
     }

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::catalogue::{Catalogue, Task};
 use crate::names::{CollectionName, DocumentId};
-use crate::neighbours::{Database, Identity};
+use crate::neighbours::{Database, Identity, SearchOptions};
 use crate::text::Tokenizer;
 
 const DIMENSION: usize = 8;

@@ -1,3 +1,5 @@
+mod options;
+
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::json;
@@ -15,19 +17,23 @@ fn identity() -> Identity {
     }
 }
 
-async fn database(folder: &tempfile::TempDir) -> Database {
+pub(super) async fn database(folder: &tempfile::TempDir) -> Database {
     Database::open(folder.path().to_str().unwrap(), identity(), 1 << 20).await.unwrap()
 }
 
-fn id(text: &str) -> DocumentId {
+pub(super) fn id(text: &str) -> DocumentId {
     DocumentId::parse("id", text).unwrap()
 }
 
-fn collection() -> CollectionName {
+pub(super) fn collection() -> CollectionName {
     CollectionName::default()
 }
 
-fn entry(document: &str, index: u32, embedding: [f32; 4]) -> Entry {
+pub(super) fn nearest(k: usize) -> SearchOptions {
+    SearchOptions::new(collection(), k)
+}
+
+pub(super) fn entry(document: &str, index: u32, embedding: [f32; 4]) -> Entry {
     Entry {
         document_id: id(document),
         chunk_index: index,
@@ -49,7 +55,7 @@ fn document(name: &str, embeddings: &[[f32; 4]]) -> (DocumentId, Vec<Entry>) {
     (id(name), entries.collect())
 }
 
-fn places(neighbours: &[Neighbour]) -> Vec<(&str, u32)> {
+pub(super) fn places(neighbours: &[Neighbour]) -> Vec<(&str, u32)> {
     neighbours.iter().map(|found| (found.document_id.as_str(), found.chunk_index)).collect()
 }
 
@@ -59,7 +65,7 @@ async fn a_search_gives_back_what_was_written() {
     let database = database(&folder).await;
     let documents = vec![document("a", &[[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]])];
     database.replace_documents(&collection(), documents, true).await.unwrap();
-    let found = database.search(&collection(), vec![vec![1.0, 0.0, 0.0, 0.0]], 1, None).await.unwrap();
+    let found = database.search(vec![vec![1.0, 0.0, 0.0, 0.0]], &nearest(1)).await.unwrap();
     assert_eq!(found.version, database.stats(&collection()).await.unwrap().version);
     let expected = entry("a", 0, [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(found.neighbours.len(), 1);
@@ -87,7 +93,7 @@ async fn queries_of_one_search_are_answered_apart_nearest_first() {
     let documents = vec![document("a", &[[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]])];
     database.replace_documents(&collection(), documents, true).await.unwrap();
     let queries = vec![vec![0.0, 0.9, 0.1, 0.0], vec![0.9, 0.0, 0.1, 0.0], vec![0.0, 0.1, 0.9, 0.0]];
-    let found = database.search(&collection(), queries, 2, None).await.unwrap();
+    let found = database.search(queries, &nearest(2)).await.unwrap();
     let found: Vec<_> = found.neighbours.iter().map(|rows| places(rows)).collect();
     assert_eq!(found, [[("a", 1), ("a", 2)], [("a", 0), ("a", 2)], [("a", 2), ("a", 1)]]);
 }
@@ -106,7 +112,7 @@ async fn equally_near_chunks_come_in_the_order_of_their_ids_however_they_were_wr
             database.replace_documents(&collection(), documents, true).await.unwrap();
         }
         for queries in [vec![same.to_vec()], vec![same.to_vec(), vec![1.0, 0.0, 0.0, 0.0]]] {
-            let found = database.search(&collection(), queries, 3, None).await.unwrap();
+            let found = database.search(queries, &nearest(3)).await.unwrap();
             assert_eq!(places(&found.neighbours[0]), [("d00", 0), ("d01", 0), ("d02", 0)]);
         }
     }
@@ -120,10 +126,10 @@ async fn max_distance_is_the_largest_that_is_taken() {
     database.replace_documents(&collection(), documents, true).await.unwrap();
     let query = vec![vec![1.0, 0.0, 0.0, 0.0]];
     for (most, expected) in [(2.0, 2), (1.9, 1), (0.0, 1)] {
-        let found = database.search(&collection(), query.clone(), 5, Some(most)).await.unwrap();
+        let found = database.search(query.clone(), &SearchOptions { max_distance: Some(most), ..nearest(5) }).await.unwrap();
         assert_eq!(found.neighbours[0].len(), expected, "{most}");
     }
-    let none = database.search(&collection(), query, 0, None).await.unwrap();
+    let none = database.search(query, &nearest(0)).await.unwrap();
     assert_eq!(none.neighbours, [vec![]]);
 }
 
@@ -131,7 +137,7 @@ async fn max_distance_is_the_largest_that_is_taken() {
 async fn a_collection_that_never_held_a_chunk_gives_no_neighbours() {
     let folder = tempfile::tempdir().unwrap();
     let database = database(&folder).await;
-    let found = database.search(&collection(), vec![vec![0.0; 4]; 2], 2, None).await.unwrap();
+    let found = database.search(vec![vec![0.0; 4]; 2], &nearest(2)).await.unwrap();
     assert_eq!(found, Found { version: 0, neighbours: vec![vec![], vec![]] });
     assert!(!database.exists(&collection()).await.unwrap());
     assert!(database.collections().await.unwrap().is_empty());
@@ -143,7 +149,7 @@ async fn a_collection_that_never_held_a_chunk_gives_no_neighbours() {
 async fn vectors_that_cannot_be_compared_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let database = database(&folder).await;
-    let short = database.search(&collection(), vec![vec![0.0; 3]], 2, None).await;
+    let short = database.search(vec![vec![0.0; 3]], &nearest(2)).await;
     assert!(matches!(short, Err(DatabaseError::Dimension { found: 3, expected: 4 })));
     let documents = vec![document("a", &[[f32::NAN, 0.0, 0.0, 0.0]])];
     let nan = database.replace_documents(&collection(), documents, true).await;
@@ -181,7 +187,7 @@ async fn a_replaced_document_leaves_no_old_chunk_and_others_alone() {
     let after = database.stats(&collection()).await.unwrap();
     assert_eq!((before.chunks, after.chunks), (10, 5));
     assert_eq!(after.version, before.version + 1, "one commit, so that no reader sees a part of it");
-    let found = database.search(&collection(), vec![x.to_vec()], 10, None).await.unwrap();
+    let found = database.search(vec![x.to_vec()], &nearest(10)).await.unwrap();
     assert_eq!(places(&found.neighbours[0]), [("b", 0), ("b", 1), ("a", 0), ("a", 1), ("d", 0)]);
     database.replace_documents(&collection(), vec![document("a", &[]), document("d", &[])], false).await.unwrap();
     assert_eq!(database.stats(&collection()).await.unwrap().chunks, 2);
@@ -199,7 +205,7 @@ async fn a_deleted_document_is_not_found_by_another_handle() {
     assert_eq!(chunks[3].tokens, [3, 7]);
     assert_eq!((chunks[3].byte_start, chunks[3].byte_end), (30, 40));
     writer.delete_document(&collection(), &id("a")).await.unwrap();
-    let found = reader.search(&collection(), vec![x.to_vec()], 5, None).await.unwrap();
+    let found = reader.search(vec![x.to_vec()], &nearest(5)).await.unwrap();
     assert_eq!(places(&found.neighbours[0]), [("a.b", 0)]);
 }
 
@@ -217,7 +223,7 @@ async fn readers_see_a_replacement_whole_or_not_at_all() {
         }
     });
     while !writing.is_finished() {
-        let found = database.search(&collection(), vec![x.to_vec()], 16, None).await.unwrap();
+        let found = database.search(vec![x.to_vec()], &nearest(16)).await.unwrap();
         let distances: Vec<f32> = found.neighbours[0].iter().map(|found| found.distance).collect();
         assert!(distances == [0.0; 3] || distances == [2.0; 5], "{distances:?}");
     }
@@ -233,9 +239,9 @@ async fn housekeeping_changes_no_answer() {
         let documents = vec![document(&format!("d{number:03}"), &[x])];
         database.replace_documents(&collection(), documents, true).await.unwrap();
     }
-    let before = database.search(&collection(), vec![x.to_vec()], 16, None).await.unwrap();
+    let before = database.search(vec![x.to_vec()], &nearest(16)).await.unwrap();
     database.maintain(&collection()).await;
-    let after = database.search(&collection(), vec![x.to_vec()], 16, None).await.unwrap();
+    let after = database.search(vec![x.to_vec()], &nearest(16)).await.unwrap();
     assert!(after.version > before.version, "the fragments were put together");
     assert_eq!(before.neighbours, after.neighbours);
 }
@@ -253,8 +259,8 @@ async fn a_copy_gives_the_answers_of_its_original_and_leaves_it_as_it_was() {
     copy.copy_from(&original, &collection(), &into).await.unwrap();
     copy.replace_documents(&into, vec![document("c", &[x])], true).await.unwrap();
     assert_eq!(copy.documents(&into).await.unwrap(), [(id("a"), 1), (id("b"), 2), (id("c"), 1)].into());
-    let found = copy.search(&into, vec![y.to_vec()], 3, None).await.unwrap();
-    let expected = original.search(&collection(), vec![y.to_vec()], 3, None).await.unwrap();
+    let found = copy.search(vec![y.to_vec()], &SearchOptions::new(into.clone(), 3)).await.unwrap();
+    let expected = original.search(vec![y.to_vec()], &nearest(3)).await.unwrap();
     assert_eq!(found.neighbours, expected.neighbours);
     assert_eq!(original.stats(&collection()).await.unwrap(), before);
 
@@ -291,9 +297,10 @@ async fn a_search_in_memory_gives_what_a_search_of_the_files_gives() {
             _ => in_memory.replace_documents(&collection(), vec![document(&name, &vectors)], false).await.unwrap(),
         }
         let queries = vec![query.clone(), query, vec![0.5; 4]];
-        for (k, max_distance) in [(1, None), (3, Some(2.0)), (16, None)] {
-            let expected = of_files.search(&collection(), queries.clone(), k, max_distance).await.unwrap();
-            assert_eq!(in_memory.search(&collection(), queries.clone(), k, max_distance).await.unwrap(), expected);
+        for (k, max_distance, distinct) in [(1, None, false), (3, Some(2.0), true), (16, None, false)] {
+            let options = SearchOptions { max_distance, distinct, ..SearchOptions::new(collection(), k) };
+            let expected = of_files.search(queries.clone(), &options).await.unwrap();
+            assert_eq!(in_memory.search(queries.clone(), &options).await.unwrap(), expected);
         }
     }
 }
