@@ -10,6 +10,7 @@ mod documents;
 mod echo;
 mod ending;
 mod eval;
+mod files;
 mod openapi;
 mod prefetch;
 mod samples;
