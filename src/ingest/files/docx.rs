@@ -83,6 +83,7 @@ impl Body {
             "t" => self.in_text = !empty,
             "tab" => self.prose.gap(Gap::Space),
             "br" | "cr" => self.prose.gap(Gap::Line),
+            "noBreakHyphen" => self.prose.push_exactly("-"),
             "tc" if !empty => self.in_cell += 1,
             "pStyle" if self.title.is_empty() => {
                 self.in_title = tag
@@ -169,11 +170,11 @@ mod tests {
     fn text_is_said_once_and_what_was_deleted_is_not() {
         let xml = "<w:document><w:body><w:p><w:pPr><w:pStyle w:val=\"Title\"/></w:pPr><w:r><w:t>The ti</w:t><w:t>tle</w:t></w:r></w:p>\
             <w:p><mc:AlternateContent><mc:Choice><w:t>box</w:t></mc:Choice><mc:Fallback><w:t>box</w:t></mc:Fallback></mc:AlternateContent>\
-            <w:del><w:delText>old</w:delText></w:del><w:t xml:space=\"preserve\"> a&#233;&amp;&lt;</w:t><w:tab/><w:t>b</w:t><w:br/><w:t>c</w:t>\
+            <w:del><w:delText>old</w:delText></w:del><w:t xml:space=\"preserve\"> a&#233;&amp;&lt;</w:t><w:tab/><w:t>b</w:t><w:br/><w:t>c</w:t><w:noBreakHyphen/><w:t>d</w:t>\
             <w:instrText>PAGE</w:instrText></w:p></w:body></w:document>";
         let (title, text) = body_text(xml.as_bytes(), 100).unwrap();
         assert_eq!(title.as_deref(), Some("The title"));
-        assert_eq!(text, "The title\n\nbox aé&< b\nc");
+        assert_eq!(text, "The title\n\nbox aé&< b\nc-d");
         let deep = format!("{}<w:t>x</w:t>", "<w:p>".repeat(200_000));
         assert_eq!(body_text(deep.as_bytes(), 100).unwrap_err(), "its text is cut short");
         assert!(body_text(xml.as_bytes(), 10).unwrap_err().contains("more than 10 bytes"));

@@ -17,6 +17,8 @@ const COLUMNS: [&str; 5] = ["id", "text", "title", "source", "metadata"];
 /// Bytes and rows of a batch, about.
 const BATCH_BYTES: u64 = 8 << 20;
 const BATCH_ROWS: u64 = 1024;
+/// Bytes of a batch whose documents are all as large as one may be.
+const WORST_BATCH_BYTES: u64 = 256 << 20;
 
 /// A row's number from 1, the share of the file that was read with it, and its document, or the reason why it has none.
 pub(super) type Row = (usize, f64, Result<DocumentInput, String>);
@@ -61,11 +63,11 @@ impl Rows {
         let columns: Vec<_> = columns.map(|(place, _)| place).collect();
         let mask = ProjectionMask::roots(builder.parquet_schema(), columns);
         let rows = usize::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0);
-        // The file says how large its rows are, and may lie: a document may be as large as the limit.
+        // The file says how large its rows are, and may lie: a batch of the largest documents should not take too much either.
         let bytes =
             builder.metadata().row_groups().iter().map(|group| group.total_byte_size().max(0).unsigned_abs()).sum::<u64>();
         let fitting = (BATCH_BYTES / (bytes / (rows as u64).max(1)).max(1)).clamp(1, BATCH_ROWS);
-        let fitting = fitting.min((16 * BATCH_BYTES / (limits.max_document_bytes as u64).max(1)).max(1));
+        let fitting = fitting.min((WORST_BATCH_BYTES / (limits.max_document_bytes as u64).max(1)).max(1));
         let batches = builder.with_projection(mask).with_batch_size(fitting as usize).build().map_err(|e| e.to_string())?;
         Ok(Self { batches, waiting: VecDeque::new(), row: 0, rows, ended: false })
     }

@@ -40,10 +40,22 @@ impl<'a> Font<'a> {
         Some(Self { encoding, code_length: if composite { 2 } else { 1 }, widths })
     }
 
-    /// The characters of a string. What stands for none is left out.
+    /// The characters of a string. What stands for none is left out, and ligatures, which are a matter of print, are taken apart.
     pub fn text(&self, string: &[u8]) -> String {
-        let text = self.encoding.bytes_to_string(string).unwrap_or_default();
-        text.chars().filter(|c| !c.is_control() || c.is_whitespace()).collect()
+        let mut text = String::new();
+        for character in self.encoding.bytes_to_string(string).unwrap_or_default().chars() {
+            match character {
+                '\u{fb00}' => text.push_str("ff"),
+                '\u{fb01}' => text.push_str("fi"),
+                '\u{fb02}' => text.push_str("fl"),
+                '\u{fb03}' => text.push_str("ffi"),
+                '\u{fb04}' => text.push_str("ffl"),
+                '\u{fb05}' | '\u{fb06}' => text.push_str("st"),
+                control if control.is_control() && !control.is_whitespace() => {}
+                other => text.push(other),
+            }
+        }
+        text
     }
 
     /// The widths of a string's characters, and whether each is the single byte 32, which word spacing widens.

@@ -56,6 +56,8 @@ fn places_decide_what_is_a_space_a_line_and_a_paragraph() {
     assert_eq!(text(&format!("{begin} (one) Tj 17 0 Td (two) Tj ET")), "onetwo");
     assert_eq!(text(&format!("{begin} (one) Tj 20 0 Td (two) Tj ET")), "one two");
     assert_eq!(text(&format!("{begin} [(ke) -20 (rn) 15 (ed) -300 (words)] TJ ET")), "kerned words");
+    // 256 and 257 in octal are the ligatures of the standard encoding.
+    assert_eq!(text(&format!("{begin} (pre\\256x \\257at) Tj ET")), "prefix flat");
     assert_eq!(text(&format!("{begin} (H) Tj 7.2 -2 Td (2) Tj 5.6 2 Td (O) Tj ET")), "H2O");
     assert_eq!(text("BT /F1 1 Tf 10 0 0 10 100 700 Tm (one) Tj 0 -1.2 Td (two) Tj ET"), "one\ntwo");
     // Turned by a right angle, a line goes up.
