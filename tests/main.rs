@@ -10,6 +10,7 @@ mod documents;
 mod echo;
 mod ending;
 mod eval;
+mod files;
 mod filters;
 mod openapi;
 mod prefetch;

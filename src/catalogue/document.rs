@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -148,6 +149,36 @@ impl Catalogue {
         Ok(counts)
     }
 
+    /// The hashes that ready documents among `ids` were submitted with.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn ready_hashes(&self, ids: &[&DocumentId]) -> Result<HashMap<DocumentId, String>, CatalogueError> {
+        let rows = sqlx::query(
+            "SELECT id, content_hash FROM documents WHERE id IN (SELECT value FROM json_each(?)) AND status = 'ready' \
+             AND content_hash IS NOT NULL",
+        )
+        .bind(json_ids(ids))
+        .fetch_all(self.reader())
+        .await?;
+        rows.iter().map(|row| Ok((document_id(row, "id")?, row.try_get("content_hash")?))).collect()
+    }
+
+    /// Chunks of the ready documents among `ids`.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn count_chunks(&self, ids: &[&DocumentId]) -> Result<u64, CatalogueError> {
+        let row = sqlx::query(
+            "SELECT ifnull(sum(chunks), 0) AS chunks FROM documents WHERE id IN (SELECT value FROM json_each(?)) \
+             AND status = 'ready'",
+        )
+        .bind(json_ids(ids))
+        .fetch_one(self.reader())
+        .await?;
+        count(&row, "chunks")
+    }
+
     /// The text of a document that is not, or could not be, chunked.
     ///
     /// # Errors
@@ -158,6 +189,10 @@ impl Catalogue {
             .fetch_optional(self.reader())
             .await?)
     }
+}
+
+fn json_ids(ids: &[&DocumentId]) -> String {
+    Value::from(ids.iter().map(|id| id.as_str()).collect::<Vec<_>>()).to_string()
 }
 
 fn document(row: &SqliteRow) -> Result<Document, CatalogueError> {

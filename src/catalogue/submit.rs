@@ -17,6 +17,8 @@ pub struct NewRecord {
     pub text: String,
     /// Of the text, lower-case hexadecimal.
     pub sha256: String,
+    /// Of the text, title, source, metadata and collection together.
+    pub content_hash: String,
 }
 
 impl Catalogue {
@@ -42,10 +44,10 @@ impl Catalogue {
         let task = task(&row)?;
         for document in documents {
             sqlx::query(
-                "INSERT INTO documents (id, collection, title, source, metadata, status, bytes, sha256, task_id, created_at, updated_at) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9, ?9) \
+                "INSERT INTO documents (id, collection, title, source, metadata, status, bytes, sha256, task_id, created_at, updated_at, \
+                 content_hash) VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9, ?9, ?10) \
                  ON CONFLICT (id) DO UPDATE SET collection = ?2, title = ?3, source = ?4, metadata = ?5, status = 'pending', error = NULL, \
-                 chunks = 0, tokens = 0, bytes = ?6, sha256 = ?7, task_id = ?8, updated_at = ?9, \
+                 chunks = 0, tokens = 0, bytes = ?6, sha256 = ?7, task_id = ?8, updated_at = ?9, content_hash = ?10, \
                  revision = iif(status = 'deleting', 1, revision + 1), created_at = iif(status = 'deleting', ?9, created_at)",
             )
             .bind(document.id.as_str())
@@ -57,6 +59,7 @@ impl Catalogue {
             .bind(&document.sha256)
             .bind(&task_id)
             .bind(&created_at)
+            .bind(&document.content_hash)
             .execute(&mut *transaction)
             .await?;
             sqlx::query("DELETE FROM outbox WHERE document_id = ?").bind(document.id.as_str()).execute(&mut *transaction).await?;

@@ -18,6 +18,7 @@ fn record(name: &str, text: &str) -> NewRecord {
         metadata: serde_json::from_str(r#"{"a'": "b\""}"#).unwrap(),
         text: text.to_owned(),
         sha256: "0".repeat(64),
+        content_hash: format!("hash of {text}"),
     }
 }
 
@@ -149,6 +150,30 @@ async fn a_removal_withdraws_the_text_and_is_remembered() {
     after.finish_removal(&id("a")).await.unwrap();
     assert!(after.placements(&id("a")).await.unwrap().is_empty());
     assert!(!after.has_work().await.unwrap());
+}
+
+#[tokio::test]
+async fn a_ready_document_is_known_by_the_hash_of_its_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder).await;
+    let (a, b, c) = (id("a"), id("b"), id("c"));
+    let ids = [&a, &b, &c];
+    catalogue.submit(&[record("a", "one"), record("b", "two")]).await.unwrap();
+    assert!(catalogue.ready_hashes(&ids).await.unwrap().is_empty(), "what waits may still fail");
+    assert_eq!(catalogue.count_chunks(&ids).await.unwrap(), 0);
+    let taken = catalogue.take_queued(10, 1000).await.unwrap();
+    let failed = Outcome::Failed { reason: "no vectors".to_owned() };
+    catalogue.finish(&[(&taken[0], ready()), (&taken[1], failed)]).await.unwrap();
+    let hashes = catalogue.ready_hashes(&ids).await.unwrap();
+    assert_eq!((hashes.len(), hashes[&a].as_str()), (1, "hash of one"));
+    assert_eq!(catalogue.count_chunks(&ids).await.unwrap(), 2);
+    catalogue.submit(&[record("a", "other")]).await.unwrap();
+    assert!(catalogue.ready_hashes(&ids).await.unwrap().is_empty());
+    let taken = catalogue.take_queued(10, 1000).await.unwrap();
+    catalogue.finish(&[(&taken[0], ready())]).await.unwrap();
+    assert_eq!(catalogue.ready_hashes(&ids).await.unwrap()[&a], "hash of other");
+    catalogue.begin_removal(&a).await.unwrap();
+    assert!(catalogue.ready_hashes(&ids).await.unwrap().is_empty());
 }
 
 #[tokio::test]

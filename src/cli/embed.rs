@@ -48,11 +48,12 @@ pub async fn run(args: EmbedArgs, settings: Settings) -> anyhow::Result<()> {
     let (tokenizer, embedder) = embedding_parts(&settings).await?;
     let most = args.chunks.unwrap_or(usize::MAX);
     let mut texts = Vec::new();
-    for document in Documents::find(&args.paths, IngestLimits::from(&settings)) {
+    let mut documents = Documents::find(&args.paths, IngestLimits::from(&settings)).reading_apart(std::env::current_exe()?);
+    while let Some(document) = documents.next_valid(None) {
         match document {
             Ok(document) => {
-                let chunks = chunk_document(&tokenizer, &document.text);
-                texts.extend(chunks.iter().map(|chunk| document.text[chunk.bytes.clone()].to_owned()));
+                let chunks = chunk_document(&tokenizer, document.text());
+                texts.extend(chunks.iter().map(|chunk| document.text()[chunk.bytes.clone()].to_owned()));
             }
             Err(skipped) => eprintln!("skipped {skipped}"),
         }

@@ -8,6 +8,7 @@ mod eval;
 mod ingest;
 mod openapi;
 mod print;
+mod read_file;
 mod retrieve;
 mod search_args;
 mod serve;
@@ -78,6 +79,9 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Read a file for `retro ingest`, in a process of its own
+    #[command(hide = true)]
+    ReadFile(read_file::ReadFileArgs),
     /// Print the description of the HTTP API (OpenAPI)
     Openapi,
     /// Say what is installed, what runs, and what is wrong
@@ -98,7 +102,7 @@ impl Command {
             | Self::Eval { settings, .. }
             | Self::Bench { settings, .. }
             | Self::Doctor { settings } => Some(settings),
-            Self::Openapi => None,
+            Self::Openapi | Self::ReadFile(_) => None,
         }
     }
 }
@@ -106,6 +110,10 @@ impl Command {
 /// Runs the command that the process was started with. An error is one sentence on standard error and a code other than 0.
 pub fn main() -> ExitCode {
     let result = parse().and_then(|command| {
+        // It bounds its own memory, of which threads would take a part.
+        if let Command::ReadFile(args) = &command {
+            return read_file::run(args).map(|()| ExitCode::SUCCESS);
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let result = runtime.block_on(run(command));
         // A blocking read of the terminal or a slow thread must not hold the process.
@@ -155,6 +163,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Retrieve { args, settings } => retrieve::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Eval { args, settings } => eval::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Bench { args, settings } => bench::run(args, settings).await.map(|()| ExitCode::SUCCESS),
+        Command::ReadFile(args) => read_file::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Openapi => openapi::run().map(|()| ExitCode::SUCCESS),
         Command::Doctor { settings } => doctor::run(&settings).await,
     }

@@ -87,6 +87,25 @@ impl Ingest {
         Ok(Submission { task, document_ids: records.into_iter().map(|record| record.id).collect() })
     }
 
+    /// Those of `documents` that are not ready already with the same text, title, source, metadata and collection.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn changed(&self, documents: Vec<NewDocument>) -> Result<Vec<NewDocument>, IngestError> {
+        let ids: Vec<_> = documents.iter().map(NewDocument::id).collect();
+        let ready = self.inner.catalogue.ready_hashes(&ids).await?;
+        let changed = |document: &NewDocument| ready.get(document.id()).is_none_or(|hash| hash != document.content_hash());
+        Ok(documents.into_iter().filter(changed).collect())
+    }
+
+    /// Chunks of the ready documents among `ids`.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn count_chunks(&self, ids: &[DocumentId]) -> Result<u64, IngestError> {
+        Ok(self.inner.catalogue.count_chunks(&ids.iter().collect::<Vec<_>>()).await?)
+    }
+
     /// Waits until a task has come to its end. None if there is no such task.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -28,7 +28,7 @@ impl Default for IngestLimits {
 }
 
 /// A document as it is sent.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentInput {
     /// 1 to 128 of `A-Z a-z 0-9 . _ : -`; made up if left out. A document that has this id already is replaced.
@@ -76,12 +76,14 @@ impl NewDocument {
         let title = label(&field("title"), input.title)?;
         let source = label(&field("source"), input.source)?;
         let metadata = input.metadata.unwrap_or_default();
-        let size = serde_json::to_string(&metadata).map_or(usize::MAX, |json| json.len());
+        let json = serde_json::to_string(&metadata).map_err(|e| Invalid::new(field("metadata"), e.to_string()))?;
+        let size = json.len();
         if size > MAX_METADATA {
             return Err(Invalid::too_large(field("metadata"), format!("may have {MAX_METADATA} bytes as JSON, has {size}")));
         }
         let sha256 = hex(&Sha256::digest(input.text.as_bytes()));
-        Ok(Self(NewRecord { id, collection, title, source, metadata, text: input.text, sha256 }))
+        let content_hash = hash_of(&[collection.as_str(), &title, &source, &json, &sha256]);
+        Ok(Self(NewRecord { id, collection, title, source, metadata, text: input.text, sha256, content_hash }))
     }
 
     /// Checks the documents of one request, which may not share an id.
@@ -117,9 +119,28 @@ impl NewDocument {
         &self.0.collection
     }
 
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// The same for two documents whose text, title, source, metadata and collection are the same.
+    pub fn content_hash(&self) -> &str {
+        &self.0.content_hash
+    }
+
     pub(super) fn into_record(self) -> NewRecord {
         self.0
     }
+}
+
+/// Lengths stand before the parts, so that no two lists of parts read the same.
+fn hash_of(parts: &[&str]) -> String {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hex(&hasher.finalize())
 }
 
 fn field_of(prefix: &str, name: &str) -> String {

@@ -57,7 +57,12 @@ impl ModelFolder {
     }
 
     pub fn tokenizer(&self) -> PathBuf {
-        self.path.join(TOKENIZER)
+        Self::tokenizer_in(&self.path)
+    }
+
+    /// Where the tokenizer is in a model folder that need not be opened for it.
+    pub fn tokenizer_in(path: &Path) -> PathBuf {
+        path.join(TOKENIZER)
     }
 
     /// Sequences whose key/value caches fit so many bytes.

@@ -1,6 +1,6 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
 
 use sha2::{Digest, Sha256};
 
@@ -38,9 +38,7 @@ impl Process {
     }
 
     pub fn signal(&self, signal: i32) {
-        let id = i32::try_from(self.child.id()).unwrap();
-        // SAFETY: a plain system call; the child has not been waited for, so the id is still its own.
-        assert_eq!(unsafe { libc::kill(id, signal) }, 0);
+        send(&self.child, signal);
     }
 
     pub fn wait(mut self) -> ExitStatus {
@@ -54,6 +52,41 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A subcommand of `retro` that is still running. Its standard output is nobody's.
+pub struct Running(Child);
+
+impl Running {
+    pub fn start(subcommand: &str, data_dir: &Path, arguments: &[&str]) -> Self {
+        let mut command = command(subcommand, data_dir);
+        Self(command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    pub fn signal(&self, signal: i32) {
+        send(&self.0, signal);
+    }
+
+    pub fn stderr(&mut self) -> ChildStderr {
+        self.0.stderr.take().expect("not taken before")
+    }
+
+    pub fn wait(mut self) -> ExitStatus {
+        self.0.wait().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn send(child: &Child, signal: i32) {
+    let id = i32::try_from(child.id()).unwrap();
+    // SAFETY: a plain system call; the child has not been waited for, so the id is still its own.
+    assert_eq!(unsafe { libc::kill(id, signal) }, 0);
 }
 
 /// Runs a subcommand of `retro` on `data_dir` to its end.

@@ -1,157 +1,221 @@
-//! Documents from files: `.txt` and `.md` are one document each, `.jsonl` is one for each line.
+//! Documents from files. A text, a page, a PDF or a Word document is one document; a line of a `.jsonl` or a row of a `.parquet` is one each.
+//! `docs/ingest.md` says what becomes title, text and metadata.
+//!
+//! Files come from anywhere, so each reader keeps bounds: what it unpacks, how deep it nests, how long it takes. What cannot be read is
+//! named with its reason, and the rest is read.
 
+mod apart;
+mod docx;
+mod find;
+mod html;
+mod lines;
 mod name;
+mod parquet;
+mod pdf;
+mod prose;
+mod zip;
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::File;
-use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::{DocumentInput, IngestLimits};
+use serde::{Deserialize, Serialize};
 
-/// A file, or a line of one, that gives no document.
+use super::{DocumentInput, IngestLimits, NewDocument};
+use crate::invalid::Invalid;
+use crate::names::CollectionName;
+pub use apart::read_here;
+pub use find::is_pattern;
+use find::{Kind, Source};
+
+/// Most bytes of a page for each byte that its text may have: pages are mostly not text.
+const HTML_PER_BYTE: u64 = 8;
+
+/// Where in a file of many documents one is, counted from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    Line(usize),
+    Row(usize),
+}
+
+impl Place {
+    fn number(self) -> usize {
+        match self {
+            Self::Line(number) | Self::Row(number) => number,
+        }
+    }
+}
+
+/// A file, or a part of one, that gives no document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     pub path: PathBuf,
-    /// From 1, in a file of many documents.
-    pub line: Option<usize>,
+    pub place: Option<Place>,
     pub reason: String,
+}
+
+impl Skipped {
+    fn file(path: &Path, reason: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), place: None, reason: reason.into() }
+    }
 }
 
 impl std::fmt::Display for Skipped {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.line {
-            Some(line) => write!(f, "{}:{line}: {}", self.path.display(), self.reason),
+        match self.place {
+            Some(Place::Line(line)) => write!(f, "{}:{line}: {}", self.path.display(), self.reason),
+            Some(Place::Row(row)) => write!(f, "{}: row {row}: {}", self.path.display(), self.reason),
             None => write!(f, "{}: {}", self.path.display(), self.reason),
         }
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Text,
-    Lines,
+/// What a reader makes of a file that is one document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Extracted {
+    title: Option<String>,
+    text: String,
 }
 
-impl Kind {
-    fn of(path: &Path) -> Option<Self> {
-        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
-        match extension.as_str() {
-            "txt" | "md" => Some(Self::Text),
-            "jsonl" => Some(Self::Lines),
-            _ => None,
-        }
+/// What a file holds, or the reason why it does not.
+#[derive(Debug, Serialize, Deserialize)]
+struct Item {
+    place: Option<Place>,
+    /// The share of the file that was read with it.
+    done: f64,
+    result: Result<DocumentInput, String>,
+}
+
+impl Item {
+    fn whole(path: &Path, result: Result<Extracted, String>) -> Self {
+        let input = |Extracted { title, text }: Extracted| DocumentInput {
+            title: title.or_else(|| name::stem(path)).map(cut_label),
+            text,
+            ..DocumentInput::default()
+        };
+        Self { place: None, done: 1.0, result: result.map(input) }
+    }
+
+    fn failed(reason: String) -> Self {
+        Self { place: None, done: 1.0, result: Err(reason) }
     }
 }
 
-/// A file that was found, with what its documents' ids are made from.
-#[derive(Clone, Debug)]
-struct Source {
-    path: PathBuf,
-    /// From the folder that was named, or only the file's name where the file itself was.
-    relative: PathBuf,
-    kind: Kind,
-}
+type Items = Box<dyn Iterator<Item = Item> + Send>;
 
 /// Reads documents from files one after the other.
 ///
 /// The id of a document that names none is made from its path, so that the same file read again gives a new revision of the same document;
-/// its title is its first Markdown heading or the file's name, its source the path.
+/// so is its source, and where its content has no title, the title of a document that is a file.
 pub struct Documents {
     sources: VecDeque<Result<Source, Skipped>>,
     limits: IngestLimits,
-    lines: Option<OpenLines>,
+    reader: Option<PathBuf>,
+    open: Option<(Source, Items)>,
+    /// The open file's, shared by its ids.
+    path: Arc<Path>,
+    /// Of the last document.
+    place: Option<Place>,
     /// Paths by the ids that they gave.
-    ids: HashMap<String, PathBuf>,
-}
-
-struct OpenLines {
-    source: Source,
-    lines: Lines<BufReader<File>>,
-    line: usize,
-    /// The rest cannot be read.
-    broken: bool,
+    ids: HashMap<String, Arc<Path>>,
+    bytes: u64,
+    /// Of the files that were read to their ends.
+    read: u64,
+    /// Share of the open file.
+    done: f64,
 }
 
 impl Documents {
-    /// Finds the files of `paths`: those named, whatever they are, and in folders, however deep, all that can be read, without hidden ones.
+    /// Finds the files of `paths`: those named, whatever they are; in folders, however deep, and of patterns, all that can be read, without
+    /// hidden ones.
     pub fn find(paths: &[PathBuf], limits: IngestLimits) -> Self {
-        let sources = paths.iter().flat_map(|path| if path.is_dir() { folder(path) } else { vec![file(path)] }).collect();
-        Self { sources, limits, lines: None, ids: HashMap::new() }
+        let sources: VecDeque<_> = paths.iter().flat_map(|path| find::sources(path)).collect();
+        let bytes = sources.iter().flatten().map(|source| source.bytes).sum();
+        Self {
+            sources,
+            limits,
+            reader: None,
+            open: None,
+            path: Path::new("").into(),
+            place: None,
+            ids: HashMap::new(),
+            bytes,
+            read: 0,
+            done: 0.0,
+        }
     }
 
-    /// Files that are still to be read, those that cannot be read included.
-    pub fn remaining_files(&self) -> usize {
-        self.sources.len()
+    /// Lets `program read-file` read the formats whose libraries may fail on a file or take too much of it, each file in a process of its
+    /// own. Without, they are read in this process.
+    pub fn reading_apart(mut self, program: PathBuf) -> Self {
+        self.reader = Some(program);
+        self
     }
 
-    fn text(&self, source: &Source) -> Result<DocumentInput, Skipped> {
-        let skipped = |reason: String| Skipped { path: source.path.clone(), line: None, reason };
-        let size = std::fs::metadata(&source.path).map_err(|e| skipped(e.to_string()))?.len();
-        if size > self.limits.max_document_bytes as u64 {
-            return Err(skipped(format!("it has {size} bytes, a document may have {}", self.limits.max_document_bytes)));
-        }
-        let bytes = std::fs::read(&source.path).map_err(|e| skipped(e.to_string()))?;
-        if bytes.contains(&0) {
-            return Err(skipped("it is binary".to_owned()));
-        }
-        let text = String::from_utf8(bytes)
-            .map_err(|e| skipped(format!("it is not UTF-8: byte {} begins no character", e.utf8_error().valid_up_to())))?;
-        let text = without_mark(text);
-        if text.trim().is_empty() {
-            return Err(skipped("it is empty".to_owned()));
-        }
-        Ok(DocumentInput {
-            id: Some(name::document_id(&source.relative)),
-            title: name::heading(&text).or_else(|| name::stem(&source.path)).map(cut_label),
-            source: Some(cut_label(source.path.display().to_string())),
-            text,
-            metadata: None,
-            collection: None,
-        })
+    /// Bytes of all files that were found.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
-    /// The next document of an open file of many; none at its end.
-    fn next_line(open: &mut OpenLines) -> Option<Result<DocumentInput, Skipped>> {
-        while !open.broken {
-            let line = open.lines.next()?;
-            open.line += 1;
-            let path = &open.source.path;
-            let skipped = |reason: String| Skipped { path: path.clone(), line: Some(open.line), reason };
-            let line = match line {
-                Ok(line) => without_mark(line),
-                Err(error) => {
-                    open.broken = error.kind() != std::io::ErrorKind::InvalidData;
-                    return Some(Err(skipped(error.to_string())));
-                }
-            };
-            if line.trim().is_empty() {
-                continue;
-            }
-            let mut input: DocumentInput = match serde_json::from_str(&line) {
-                Ok(input) => input,
-                Err(error) => return Some(Err(skipped(error.to_string()))),
-            };
-            input.id.get_or_insert_with(|| name::line_id(&open.source.relative, open.line));
-            input.source.get_or_insert_with(|| cut_label(path.display().to_string()));
-            return Some(Ok(input));
-        }
-        None
+    /// Bytes of the files, or shares of one, whose documents were given.
+    pub fn bytes_read(&self) -> u64 {
+        let open = self.open.as_ref().map_or(0, |(source, _)| source.bytes);
+        self.read + (open as f64 * self.done) as u64
     }
 
-    /// Refuses a document whose id an earlier one has: it would replace it.
-    fn unique(&mut self, input: DocumentInput, path: &Path, line: Option<usize>) -> Result<DocumentInput, Skipped> {
-        let Some(id) = &input.id else {
-            return Ok(input);
+    /// The next document that keeps all rules, in `collection` if that is given.
+    pub fn next_valid(&mut self, collection: Option<&CollectionName>) -> Option<Result<NewDocument, Skipped>> {
+        let mut input = match self.next()? {
+            Ok(input) => input,
+            Err(skipped) => return Some(Err(skipped)),
         };
-        match self.ids.insert(id.clone(), path.to_owned()) {
-            None => Ok(input),
-            Some(earlier) => {
-                let reason = format!("its id is {id:?}, and so is that of a document of {}", earlier.display());
-                self.ids.insert(id.clone(), earlier);
-                Err(Skipped { path: path.to_owned(), line, reason })
-            }
+        if let Some(collection) = collection {
+            input.collection = Some(collection.to_string());
         }
+        let skipped =
+            |invalid: Invalid| Skipped { path: self.path.to_path_buf(), place: self.place, reason: invalid.to_string() };
+        Some(NewDocument::validate("", input, &self.limits).map_err(skipped))
+    }
+
+    fn items(&self, source: &Source) -> Items {
+        let (path, limits) = (&source.path, &self.limits);
+        match source.kind {
+            Kind::Text => whole(path, text(path, limits)),
+            Kind::Html => whole(path, html(path, limits)),
+            Kind::Docx => whole(path, docx::read(path, limits)),
+            Kind::Lines | Kind::CompressedLines => {
+                match lines::JsonLines::open(path, source.kind == Kind::CompressedLines, limits) {
+                    Ok(lines) => {
+                        Box::new(lines.map(|(line, done, result)| Item { place: Some(Place::Line(line)), done, result }))
+                    }
+                    Err(error) => failed(error.to_string()),
+                }
+            }
+            Kind::Pdf | Kind::Parquet => match &self.reader {
+                None => apart::items(path, limits),
+                Some(program) => match apart::Apart::start(program, path, limits) {
+                    Ok(items) => Box::new(items),
+                    Err(error) => failed(format!("its reader does not start: {error}")),
+                },
+            },
+        }
+    }
+
+    fn finished(&mut self, source: &Source, item: Item) -> Result<DocumentInput, Skipped> {
+        self.place = item.place;
+        let skipped = |reason| Skipped { path: source.path.clone(), place: item.place, reason };
+        let mut input = item.result.map_err(skipped)?;
+        let id = input.id.get_or_insert_with(|| match item.place {
+            None => name::document_id(&source.relative),
+            Some(place) => name::line_id(&source.relative, place.number()),
+        });
+        // It would replace the earlier one.
+        if let Some(earlier) = self.ids.get(id) {
+            return Err(skipped(format!("its id is {id:?}, and so is that of a document of {}", earlier.display())));
+        }
+        self.ids.insert(id.clone(), Arc::clone(&self.path));
+        input.source.get_or_insert_with(|| cut_label(source.path.display().to_string()));
+        Ok(input)
     }
 }
 
@@ -160,61 +224,61 @@ impl Iterator for Documents {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(mut open) = self.lines.take()
-                && let Some(next) = Self::next_line(&mut open)
-            {
-                let (path, line) = (open.source.path.clone(), open.line);
-                self.lines = Some(open);
-                return Some(next.and_then(|input| self.unique(input, &path, Some(line))));
+            if let Some((source, mut items)) = self.open.take() {
+                if let Some(item) = items.next() {
+                    self.done = item.done;
+                    let finished = self.finished(&source, item);
+                    self.open = Some((source, items));
+                    return Some(finished);
+                }
+                self.read += source.bytes;
             }
-            let source = match self.sources.pop_front()? {
-                Ok(source) => source,
+            match self.sources.pop_front()? {
+                Ok(source) => {
+                    let items = self.items(&source);
+                    (self.done, self.path) = (0.0, source.path.as_path().into());
+                    self.open = Some((source, items));
+                }
                 Err(skipped) => return Some(Err(skipped)),
-            };
-            match source.kind {
-                Kind::Text => return Some(self.text(&source).and_then(|input| self.unique(input, &source.path, None))),
-                Kind::Lines => match File::open(&source.path) {
-                    Ok(file) => {
-                        self.lines = Some(OpenLines { source, lines: BufReader::new(file).lines(), line: 0, broken: false })
-                    }
-                    Err(error) => return Some(Err(Skipped { path: source.path, line: None, reason: error.to_string() })),
-                },
             }
         }
     }
 }
 
-fn file(path: &Path) -> Result<Source, Skipped> {
-    let skipped = |reason: &str| Skipped { path: path.to_owned(), line: None, reason: reason.to_owned() };
-    if !path.exists() {
-        return Err(skipped("there is no such file"));
+fn whole(path: &Path, result: Result<Extracted, String>) -> Items {
+    Box::new(std::iter::once(Item::whole(path, result)))
+}
+
+fn failed(reason: String) -> Items {
+    Box::new(std::iter::once(Item::failed(reason)))
+}
+
+fn text(path: &Path, limits: &IngestLimits) -> Result<Extracted, String> {
+    let bytes = bytes_of(path, limits.max_document_bytes as u64, "a document may have")?;
+    if bytes.contains(&0) {
+        return Err("it is binary".to_owned());
     }
-    let kind = Kind::of(path).ok_or_else(|| skipped("its name ends in none of .txt, .md and .jsonl"))?;
-    let relative = path.file_name().map(PathBuf::from).ok_or_else(|| skipped("it has no name"))?;
-    Ok(Source { path: path.to_owned(), relative, kind })
+    let text = String::from_utf8(bytes)
+        .map_err(|e| format!("it is not UTF-8: byte {} begins no character", e.utf8_error().valid_up_to()))?;
+    // Some programs begin a text with a byte order mark, which is no part of it.
+    let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+    if text.trim().is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    Ok(Extracted { title: name::heading(&text), text })
 }
 
-fn folder(root: &Path) -> Vec<Result<Source, Skipped>> {
-    let hidden = |entry: &walkdir::DirEntry| entry.depth() > 0 && entry.file_name().to_string_lossy().starts_with('.');
-    let found = walkdir::WalkDir::new(root).follow_links(true).sort_by_file_name().into_iter();
-    let found = found.filter_entry(|entry| !hidden(entry)).filter_map(|entry| match entry {
-        Ok(entry) if entry.file_type().is_file() => {
-            let kind = Kind::of(entry.path())?;
-            let relative = entry.path().strip_prefix(root).unwrap_or(entry.path()).to_owned();
-            Some(Ok(Source { path: entry.into_path(), relative, kind }))
-        }
-        Ok(_) => None,
-        Err(error) => {
-            let path = error.path().unwrap_or(root).to_owned();
-            Some(Err(Skipped { path, line: None, reason: error.to_string() }))
-        }
-    });
-    found.collect()
+fn html(path: &Path, limits: &IngestLimits) -> Result<Extracted, String> {
+    let most = (limits.max_document_bytes as u64).saturating_mul(HTML_PER_BYTE);
+    html::read(&bytes_of(path, most, "an HTML file may have")?, limits.max_document_bytes)
 }
 
-/// Some programs begin a text with a byte order mark, which is no part of it.
-fn without_mark(text: String) -> String {
-    text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text)
+fn bytes_of(path: &Path, most: u64, rule: &str) -> Result<Vec<u8>, String> {
+    let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
+    if size > most {
+        return Err(format!("it has {size} bytes, {rule} {most}"));
+    }
+    std::fs::read(path).map_err(|e| e.to_string())
 }
 
 /// The longest title or source that a document may have.

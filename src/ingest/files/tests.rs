@@ -1,5 +1,10 @@
 use super::*;
 
+/// A file that the tests bring with them.
+pub(super) fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/files").join(name)
+}
+
 fn write(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -71,7 +76,7 @@ fn lines_are_documents_and_a_bad_one_spoils_no_other() {
         r#"{"text": 5}"#,
         "",
         "{\"text\": \"two\"}\r",
-        r#"{"text": "three", "colour": "red"}"#,
+        r#"{"text": "three", "metadata": "red"}"#,
         r#"{"text": "four", "id": "x"}"#,
         r#"{"text": "five"}"#,
     ];
@@ -81,8 +86,81 @@ fn lines_are_documents_and_a_bad_one_spoils_no_other() {
     assert_eq!(documents[0].metadata.as_ref().unwrap()["year"], 2021);
     assert_eq!((documents[0].title.as_deref(), documents[1].title.as_deref()), (Some("T"), None));
     assert_eq!(documents[1].source.as_deref(), Some(root.join("d/some.jsonl").to_str().unwrap()));
-    assert_eq!(skipped.iter().map(|skipped| skipped.line.unwrap()).collect::<Vec<_>>(), [2, 5, 6]);
-    assert!(skipped[1].reason.contains("colour"), "{}", skipped[1]);
+    assert_eq!(skipped.iter().map(|skipped| skipped.place.unwrap().number()).collect::<Vec<_>>(), [2, 5, 6]);
+    assert!(skipped[1].reason.contains("expected a map"), "{}", skipped[1]);
+}
+
+#[test]
+fn a_folder_of_all_formats_is_read() {
+    let mut documents = Documents::find(&[fixture("good")], IngestLimits::default());
+    assert!(documents.bytes() > 60_000);
+    let found: Vec<_> = documents.by_ref().map(Result::unwrap).collect();
+    assert_eq!(documents.bytes_read(), documents.bytes());
+    assert_eq!(
+        ids(&found),
+        [
+            "bird-1",
+            "birds.jsonl:2",
+            "ferry.html",
+            "7",
+            "8",
+            "lightship.txt",
+            "museum.docx",
+            "observatory.pdf",
+            "orchard.md",
+            "rivers.jsonl.zst:1",
+            "rivers.jsonl.zst:2",
+            "rivers.jsonl.zst:3",
+            "stamps.parquet:1",
+            "stamps.parquet:2",
+        ]
+    );
+    assert!(found.iter().all(|document| document.source.is_some()));
+    assert_eq!(found[2].title.as_deref(), Some("The Kolm ferry – history"));
+    assert!(
+        found[2]
+            .text
+            .starts_with("The Kolm ferry\n\nThe rope ferry of Kolm carried salt & wool across the Ister from 1633 on, drawn by")
+    );
+    assert!(found[2].text.ends_with("It sank in 1911.\nNobody drowned."));
+    assert_eq!(found[5].title.as_deref(), Some("lightship"));
+}
+
+#[test]
+fn patterns_find_files_and_give_them_the_ids_of_their_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    for name in ["a/one.md", "a/b/two.md", "a/b/three.txt", "a/.hidden/four.md", "a/.five.md", "a/picture.png", "odd[1].md"] {
+        write(root, name, name);
+    }
+    let found = |pattern: &str| {
+        let (documents, skipped) = read(&[root.join(pattern)]);
+        (documents.into_iter().map(|document| document.id.unwrap()).collect::<Vec<_>>(), skipped)
+    };
+    assert_eq!(found("a/**/*.md"), (vec!["b:two.md".to_owned(), "one.md".to_owned()], vec![]));
+    assert_eq!(found("a"), (vec!["b:three.txt".to_owned(), "b:two.md".to_owned(), "one.md".to_owned()], vec![]));
+    assert_eq!(found("a/b/t*"), (vec!["three.txt".to_owned(), "two.md".to_owned()], vec![]));
+    assert_eq!(found("a/?ne.md").0, ["one.md"]);
+    let (documents, skipped) = read(&[root.join("odd[1].md")]);
+    assert_eq!((documents.len(), skipped), (1, vec![]), "a file's own name is no pattern");
+    for (pattern, expected) in [("a/*.csv", "matches no file"), ("a/*.png", "matches no file"), ("a/**b", "no pattern")] {
+        let (documents, skipped) = found(pattern);
+        assert!(documents.is_empty() && skipped.len() == 1 && skipped[0].reason.contains(expected), "{skipped:?}");
+    }
+    assert!(read(&[root.join("a/picture.png")]).1[0].reason.contains(".parquet"));
+}
+
+#[test]
+fn a_document_that_breaks_a_rule_is_named_by_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), "some.jsonl", "{\"text\": \"one\"}\n{\"text\": \"two\", \"id\": \"a/b\"}");
+    let mut documents = Documents::find(&[folder.path().to_owned()], IngestLimits::default());
+    let collection = CollectionName::parse("collection", "other").unwrap();
+    let first = documents.next_valid(Some(&collection)).unwrap().unwrap();
+    assert_eq!((first.collection(), first.text()), (&collection, "one"));
+    let skipped = documents.next_valid(Some(&collection)).unwrap().unwrap_err();
+    assert!(skipped.to_string().contains("some.jsonl:2: `id`"), "{skipped}");
+    assert!(documents.next_valid(None).is_none());
 }
 
 #[test]

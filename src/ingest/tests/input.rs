@@ -45,3 +45,22 @@ fn two_documents_of_a_request_may_not_share_an_id() {
     let error = NewDocument::validate_all(inputs, &IngestLimits::default(), |i| format!("documents[{i}]")).unwrap_err();
     assert_eq!(error.to_string(), "`documents[2].id` is \"a\", and so is `documents[0].id`");
 }
+
+#[test]
+fn the_hash_tells_contents_apart() {
+    let hash = |input: serde_json::Value| {
+        let input = serde_json::from_value(input).unwrap();
+        NewDocument::validate("", input, &IngestLimits::default()).unwrap().content_hash().to_owned()
+    };
+    let first = hash(json!({"text": "a", "title": "b", "id": "x"}));
+    assert_eq!(first, hash(json!({"text": "a", "title": "b", "id": "y", "source": "", "metadata": {}, "collection": "default"})));
+    for other in [
+        json!({"text": "b", "title": "b"}),
+        json!({"text": "a", "title": "a"}),
+        json!({"text": "a", "source": "b"}),
+        json!({"text": "a", "title": "b", "metadata": {"c": 1}}),
+        json!({"text": "a", "title": "b", "collection": "c"}),
+    ] {
+        assert_ne!(first, hash(other.clone()), "{other}");
+    }
+}

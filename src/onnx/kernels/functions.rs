@@ -26,7 +26,7 @@ pub(super) fn gelu(x: __m512) -> __m512 {
     let z = _mm512_mul_ps(_mm512_abs_ps(x), number(std::f32::consts::FRAC_1_SQRT_2));
     let t = _mm512_div_ps(number(1.0), _mm512_fmadd_ps(z, number(0.327_591_1), number(1.0)));
     let mut sum = number(1.061_405_4);
-    for term in [-1.453_152_0, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
+    for term in [-1.453_152, 1.421_413_7, -0.284_496_74, 0.254_829_6] {
         sum = _mm512_fmadd_ps(sum, t, number(term));
     }
     let tail = _mm512_mul_ps(_mm512_mul_ps(sum, t), exp(_mm512_mul_ps(_mm512_sub_ps(number(0.0), z), z)));
