@@ -144,7 +144,7 @@ impl IntoResponses for ReadyErrors {
             "model": {"name": "retro-nano", "architecture": "retro", "parameters": 9_900_000, "variant": "int8", "data_type": "float32",
                 "weights": "int8", "vocabulary": 16384, "layers": 6, "cca_layers": [3, 5], "chunk_length": 64,
                 "files": {"int8/lower.onnx": {"sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "bytes": 10240}}},
-            "embedder": {"name": "all-MiniLM-L6-v2", "dimension": 384, "precision": "int16", "identity": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"},
+            "embedder": {"name": "all-MiniLM-L6-v2", "dimension": 384, "precision": "int16", "identity": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db-int16"},
             "runtime": {"version": "ORT Build Info: git-branch=rel-1.31.1", "provider": "CPUExecutionProvider"},
             "limits": {"context": 512, "neighbours": 2, "max_neighbours": 16, "max_n": 8, "max_logprobs": 20, "max_queue": 64,
                 "max_body_bytes": 67_108_864, "max_document_bytes": 10_485_760, "max_documents": 1000},

@@ -15,12 +15,15 @@ use lance::Dataset;
 use lance::dataset::ProjectionRequest;
 use lance::dataset::fragment::{FileFragment, FragReadConfig};
 use lance_linalg::distance::l2::l2_distance_batch_into;
+use rayon::prelude::*;
 
 use super::schema::EMBEDDING;
 use crate::names::CollectionName;
 
 /// Rows whose distances are computed at a time, for one query after the other: they stay in the nearest cache meanwhile.
 const BLOCK: usize = 16;
+/// Rows that a core looks through at a time.
+const PART: usize = 2048;
 /// Rows that are read from a file at a time.
 const READ_ROWS: u32 = 8192;
 
@@ -92,8 +95,20 @@ impl Vectors {
     pub async fn nearest(&self, queries: Vec<Vec<f32>>, limit: usize) -> lance::Result<Vec<Vec<Hit>>> {
         let fragments = Arc::clone(&self.fragments);
         let search = move || {
-            let mut found: Vec<Nearest> = queries.iter().map(|_| Nearest::new(limit)).collect();
-            fragments.iter().for_each(|rows| rows.search(&queries, &mut found));
+            let Some(dimension) = queries.first().map(Vec::len) else { return Vec::new() };
+            let none = || queries.iter().map(|_| Nearest::new(limit)).collect::<Vec<_>>();
+            let parts = fragments.par_iter().flat_map(|rows| {
+                let parts = rows.vectors.par_chunks(PART * dimension).enumerate();
+                parts.map(move |(part, vectors)| (rows, part * PART, vectors))
+            });
+            let search = |mut found: Vec<Nearest>, (rows, first, vectors): (&Rows, usize, &[f32])| {
+                rows.search(first, vectors, &queries, &mut found);
+                found
+            };
+            let found = parts.fold(none, search).reduce(none, |mut found, others| {
+                found.iter_mut().zip(others).for_each(|(found, others)| others.hits.into_iter().for_each(|hit| found.take(hit)));
+                found
+            });
             found.into_iter().map(Nearest::into_hits).collect()
         };
         tokio::task::spawn_blocking(search).await.map_err(|panic| lance::Error::internal(panic.to_string()))
@@ -203,16 +218,17 @@ async fn embeddings(fragment: &FileFragment) -> lance::Result<Arc<[f32]>> {
 }
 
 impl Rows {
-    fn search(&self, queries: &[Vec<f32>], found: &mut [Nearest]) {
+    /// Looks through those of its embeddings that begin at row `first`.
+    fn search(&self, first: usize, vectors: &[f32], queries: &[Vec<f32>], found: &mut [Nearest]) {
         let Some(dimension) = queries.first().map(Vec::len) else { return };
         let is_deleted = |row: u32| self.is_deleted.as_ref().is_some_and(|is_deleted| is_deleted(row));
         let mut distances = [0.0; BLOCK];
-        for (block, vectors) in self.vectors.chunks(BLOCK * dimension).enumerate() {
+        for (block, vectors) in vectors.chunks(BLOCK * dimension).enumerate() {
             let distances = &mut distances[..vectors.len() / dimension];
             for (query, found) in queries.iter().zip(&mut *found) {
                 l2_distance_batch_into(query, vectors, dimension, distances);
                 for (at, &distance) in distances.iter().enumerate() {
-                    let row = (block * BLOCK + at) as u32;
+                    let row = (first + block * BLOCK + at) as u32;
                     if found.would_take(distance) && !is_deleted(row) {
                         found.take(Hit { distance, address: self.fragment << 32 | u64::from(row) });
                     }

@@ -285,6 +285,9 @@ async fn a_search_in_memory_gives_what_a_search_of_the_files_gives() {
     let in_memory = database(&folder).await;
     let of_files = Database::open(folder.path().to_str().unwrap(), identity(), 0).await.unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(8);
+    // More rows than a core looks through at a time.
+    let many: Vec<[f32; 4]> = (0..5000).map(|_| std::array::from_fn(|_| random.random_range(0..9) as f32)).collect();
+    in_memory.replace_documents(&collection(), vec![document("many", &many)], true).await.unwrap();
     for step in 0..60 {
         // Few values, so that many chunks are equally near.
         let mut vector = || std::array::from_fn(|_| random.random_range(0..3) as f32);

@@ -9,7 +9,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 use std::ops::Range;
 
-use super::functions::gelu;
+use super::functions::{gelu, lanes};
 use super::output::Output;
 use crate::onnx::Memory;
 
@@ -216,11 +216,7 @@ unsafe fn tile<const R: usize>(
         }
         for half in 0..2 {
             let first = panel * PANEL + half * LANES;
-            let lanes = matrix.outputs.saturating_sub(first).min(LANES);
-            if lanes == 0 {
-                continue;
-            }
-            let mask = (u32::MAX >> (32 - lanes)) as __mmask16;
+            let Some(mask) = lanes(first, matrix.outputs) else { continue };
             for r in 0..R {
                 let at = (row + r) * matrix.outputs + first;
                 let from = if finish.plus.len() == matrix.outputs { first } else { at };
@@ -266,14 +262,13 @@ unsafe fn quantise(input: &[f32], matrix: &Matrix, range: Range<usize>, values: 
             // SAFETY: a row has room for whole blocks; loads are masked to the slice.
             unsafe {
                 let to = values.at(row * matrix.width() + block * BLOCK);
-                let lanes = |at: usize| {
-                    let lanes = from.len().saturating_sub(at).min(LANES);
-                    ((1_u32 << lanes) - 1) as __mmask16
-                };
                 let mut numbers = [_mm512_setzero_ps(); BLOCK / LANES];
                 let mut largest = _mm512_setzero_ps();
                 for (at, numbers) in numbers.iter_mut().enumerate() {
-                    *numbers = _mm512_maskz_loadu_ps(lanes(at * LANES), from.as_ptr().wrapping_add(at * LANES));
+                    *numbers = _mm512_maskz_loadu_ps(
+                        lanes(at * LANES, from.len()).unwrap_or_default(),
+                        from.as_ptr().wrapping_add(at * LANES),
+                    );
                     largest = _mm512_max_ps(largest, _mm512_abs_ps(*numbers));
                 }
                 let largest = _mm512_reduce_max_ps(largest);

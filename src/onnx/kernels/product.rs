@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 use std::ops::Range;
 
+use super::functions::lanes;
 use super::output::Output;
 use crate::onnx::Memory;
 
@@ -174,11 +175,7 @@ unsafe fn tile<const R: usize, const C: usize>(rows: &Rows, matrix: &Matrix, row
         }
         for half in 0..2 {
             let first = panel * PANEL + half * LANES;
-            let lanes = matrix.outputs.saturating_sub(first).min(LANES);
-            if lanes == 0 {
-                continue;
-            }
-            let mask = (u32::MAX >> (32 - lanes)) as __mmask16;
+            let Some(mask) = lanes(first, matrix.outputs) else { continue };
             for r in 0..R {
                 _mm512_mask_storeu_ps(output.at((row + r) * matrix.outputs + first), mask, sums[r][half]);
             }
