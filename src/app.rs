@@ -137,18 +137,6 @@ pub async fn load_embedder(runtime: &Runtime, settings: &Settings, device: Devic
     Ok(Embedder::load(runtime, &settings.embedder, settings.graph_threads(), device, precision)?)
 }
 
-/// The tokenizer and the embedder, for texts that go into no database.
-///
-/// # Errors
-/// One of them is missing or altered.
-pub async fn embedding_parts(settings: &Settings) -> anyhow::Result<(Tokenizer, Embedder)> {
-    let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
-    let device = runtime.device(settings.device)?;
-    let model = ModelFolder::open(&settings.model, &settings.precision, device, Checked::Chosen)?;
-    let embedder = load_embedder(&runtime, settings, device).await?;
-    Ok((Tokenizer::load(&model.tokenizer())?, embedder))
-}
-
 /// What makes a database this server's own.
 pub fn identity(manifest: &Manifest, tokenizer: &Tokenizer, embedder: &Embedder) -> Identity {
     Identity {

@@ -7,13 +7,15 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Serialize;
 
-use crate::app::embedding_parts;
+use crate::app::load_embedder;
 use crate::ingest::IngestLimits;
 use crate::ingest::files::Documents;
+use crate::model::ModelFolder;
+use crate::onnx::Runtime;
 use crate::settings::Settings;
-use crate::text::chunk_document;
+use crate::text::{Tokenizer, chunk_document};
 
-/// Texts of one call: enough full batches for the progress of the next to hide behind them.
+/// Texts of one call: many full batches.
 const TOGETHER: usize = 1024;
 
 #[derive(Args)]
@@ -45,7 +47,9 @@ struct Embedded<'a> {
 
 /// Cuts files into chunks and embeds them, without a database; prints how fast as JSON.
 pub async fn run(args: EmbedArgs, settings: Settings) -> anyhow::Result<()> {
-    let (tokenizer, embedder) = embedding_parts(&settings).await?;
+    let tokenizer = Tokenizer::load(&ModelFolder::tokenizer_in(&settings.model))?;
+    let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
+    let embedder = load_embedder(&runtime, &settings, runtime.device(settings.device)?).await?;
     let most = args.chunks.unwrap_or(usize::MAX);
     let mut texts = Vec::new();
     let mut documents = Documents::find(&args.paths, IngestLimits::from(&settings)).reading_apart(std::env::current_exe()?);

@@ -7,7 +7,7 @@ use std::arch::x86_64::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::functions::exp;
+use super::functions::{exp, lanes};
 use super::output::Output;
 
 const LANES: usize = 16;
@@ -218,7 +218,7 @@ unsafe fn load<const HALF: bool>(cache: *const u8, first: usize) -> __m512 {
 unsafe fn score<const HALF: bool, const HEAD: usize>(query: &[f32], keys: &[u8], tokens: usize, scores: &mut [f32]) -> f32 {
     let head = if HEAD == 0 { query.len() } else { HEAD };
     let last = tokens.div_ceil(LANES) - 1;
-    let tail = (u32::MAX >> (32 - (tokens - last * LANES))) as __mmask16;
+    let tail = lanes(last * LANES, tokens);
     // SAFETY: the slices hold what is read and written, as the caller answers for.
     unsafe {
         let lowest = _mm512_set1_ps(f32::NEG_INFINITY);

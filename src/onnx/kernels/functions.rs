@@ -2,10 +2,9 @@
 
 use std::arch::x86_64::*;
 
-/// The lanes of 16 numbers from `first` on that lie before `end`; none where no number does.
-pub(super) fn lanes(first: usize, end: usize) -> Option<__mmask16> {
-    let count = end.saturating_sub(first).min(16);
-    (count > 0).then(|| (u32::MAX >> (32 - count)) as __mmask16)
+/// The lanes of 16 numbers from `first` on that lie before `end`.
+pub(super) fn lanes(first: usize, end: usize) -> __mmask16 {
+    ((1_u32 << end.saturating_sub(first).min(16)) - 1) as __mmask16
 }
 
 /// e^x for x <= 0, to about 1 part in 10^7.

@@ -216,7 +216,10 @@ unsafe fn tile<const R: usize>(
         }
         for half in 0..2 {
             let first = panel * PANEL + half * LANES;
-            let Some(mask) = lanes(first, matrix.outputs) else { continue };
+            let mask = lanes(first, matrix.outputs);
+            if mask == 0 {
+                continue;
+            }
             for r in 0..R {
                 let at = (row + r) * matrix.outputs + first;
                 let from = if finish.plus.len() == matrix.outputs { first } else { at };
@@ -265,10 +268,7 @@ unsafe fn quantise(input: &[f32], matrix: &Matrix, range: Range<usize>, values: 
                 let mut numbers = [_mm512_setzero_ps(); BLOCK / LANES];
                 let mut largest = _mm512_setzero_ps();
                 for (at, numbers) in numbers.iter_mut().enumerate() {
-                    *numbers = _mm512_maskz_loadu_ps(
-                        lanes(at * LANES, from.len()).unwrap_or_default(),
-                        from.as_ptr().wrapping_add(at * LANES),
-                    );
+                    *numbers = _mm512_maskz_loadu_ps(lanes(at * LANES, from.len()), from.as_ptr().wrapping_add(at * LANES));
                     largest = _mm512_max_ps(largest, _mm512_abs_ps(*numbers));
                 }
                 let largest = _mm512_reduce_max_ps(largest);

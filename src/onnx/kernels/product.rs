@@ -175,7 +175,10 @@ unsafe fn tile<const R: usize, const C: usize>(rows: &Rows, matrix: &Matrix, row
         }
         for half in 0..2 {
             let first = panel * PANEL + half * LANES;
-            let Some(mask) = lanes(first, matrix.outputs) else { continue };
+            let mask = lanes(first, matrix.outputs);
+            if mask == 0 {
+                continue;
+            }
             for r in 0..R {
                 _mm512_mask_storeu_ps(output.at((row + r) * matrix.outputs + first), mask, sums[r][half]);
             }
@@ -191,7 +194,7 @@ unsafe fn tile<const R: usize, const C: usize>(rows: &Rows, matrix: &Matrix, row
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn quantise_block(from: &[f32], to: &mut [i8]) -> (f32, i32) {
     assert!(from.len() <= to.len());
-    let lanes = |at: usize| (u32::MAX >> (32 - (from.len() - at).min(LANES))) as __mmask16;
+    let lanes = |at: usize| lanes(at, from.len());
     // SAFETY: loads and stores are masked to the slices.
     unsafe {
         let mut largest = _mm512_setzero_ps();

@@ -5,7 +5,7 @@
 use std::arch::x86_64::*;
 use std::cell::RefCell;
 
-use super::functions::exp;
+use super::functions::{exp, lanes};
 use super::output::Output;
 
 const LANES: usize = 16;
@@ -52,6 +52,23 @@ struct Scratch {
     scores: Vec<f32>,
 }
 
+impl Scratch {
+    /// Makes room for `padded` tokens with heads of `head` numbers; what a larger text took stays.
+    fn grow(&mut self, padded: usize, head: usize) {
+        let rows = [&mut self.queries, &mut self.keys, &mut self.values].map(|buffer| (buffer, padded * head));
+        for (buffer, numbers) in rows.into_iter().chain([(&mut self.scores, QUERIES * padded)]) {
+            if buffer.len() < numbers {
+                buffer.resize(numbers, 0.0);
+            }
+        }
+    }
+
+    fn has_room(&self, padded: usize, head: usize) -> bool {
+        let rows = [&self.queries, &self.keys, &self.values].iter().all(|buffer| buffer.len() >= padded * head);
+        rows && self.scores.len() >= QUERIES * padded
+    }
+}
+
 thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch::default());
 }
@@ -73,9 +90,10 @@ impl Texts<'_> {
         (tokens..self.room).for_each(|behind| to(token(behind)).fill(0.0));
         SCRATCH.with_borrow_mut(|scratch| {
             self.pack(text, head, tokens, scratch);
+            assert!(scratch.has_room(tokens.next_multiple_of(LANES), size));
             for first in (0..tokens).step_by(QUERIES) {
                 let mut mixed = [[0.0; MAX_HEAD]; QUERIES];
-                // SAFETY: the processor has the instructions, and `pack` made room for whole groups of queries and keys.
+                // SAFETY: the processor has the instructions, and there is room for whole groups of queries and keys, as asserted.
                 unsafe {
                     match size {
                         32 => mix::<32>(scratch, first, tokens, &mut mixed),
@@ -93,12 +111,7 @@ impl Texts<'_> {
         let (size, width) = (self.head, self.heads * self.head);
         let padded = tokens.next_multiple_of(LANES);
         let scale = (size as f32).sqrt().recip();
-        if scratch.values.len() < padded * size {
-            for buffer in [&mut scratch.queries, &mut scratch.keys, &mut scratch.values] {
-                buffer.resize(padded * size, 0.0);
-            }
-            scratch.scores.resize(QUERIES * padded, 0.0);
-        }
+        scratch.grow(padded, size);
         let (queries, values) = (scratch.queries.chunks_exact_mut(size), scratch.values.chunks_exact_mut(size));
         for (token, (queries, values)) in queries.zip(values).enumerate().take(tokens) {
             // A head's part of a token is far from that of the next: the processor does not foresee it.
@@ -146,7 +159,7 @@ unsafe fn mix<const HEAD: usize>(scratch: &mut Scratch, first: usize, tokens: us
                 }
             }
             // What lies behind the last token is no key.
-            let there = ((1_u32 << (tokens - key).min(LANES)) - 1) as __mmask16;
+            let there = lanes(key, tokens);
             for query in 0..QUERIES {
                 let score = _mm512_mask_blend_ps(there, lowest, sums[query]);
                 greatest[query] = _mm512_max_ps(greatest[query], score);

@@ -136,6 +136,19 @@ fn attend(batch: &Texts<'_>, tokens: &[usize]) -> Vec<f32> {
 }
 
 #[test]
+fn a_thread_can_go_on_with_heads_of_another_size() {
+    if !Products::Integers.are_supported() {
+        return;
+    }
+    // A longer text of smaller heads needs less room for its values and more for its scores.
+    for (head, tokens) in [(64, 33), (32, 71), (64, 71)] {
+        let packed = vec![1.0; tokens * 3 * head];
+        let mixed = attend(&Texts { heads: 1, head, room: tokens, packed: &packed }, &[tokens]);
+        assert!(mixed.iter().all(|x| (x - 1.0).abs() < 1e-6), "{head} numbers, {tokens} tokens");
+    }
+}
+
+#[test]
 fn attention_is_a_softmax_over_the_text_and_knows_nothing_of_its_padding() {
     if !Products::Integers.are_supported() {
         return;
