@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use folder::EmbedderFiles;
 pub use precision::Precision;
 
-use crate::onnx::{Device, Graph, OnnxError, Runtime};
+use crate::onnx::{Cores, Device, Graph, OnnxError, Runtime};
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum EmbedderError {
@@ -40,6 +40,7 @@ pub struct Embedder {
 
 struct Job {
     texts: Vec<String>,
+    cores: Cores,
     answer: oneshot::Sender<Result<Vec<Vec<f32>>, EmbedderError>>,
 }
 
@@ -73,11 +74,19 @@ impl Embedder {
     /// # Errors
     /// ONNX Runtime fails, or the thread has ended.
     pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedderError> {
+        self.embed_on(Cores::All, texts).await
+    }
+
+    /// As [`embed`](Self::embed), on some of the cores.
+    ///
+    /// # Errors
+    /// As [`embed`](Self::embed).
+    pub async fn embed_on(&self, cores: Cores, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedderError> {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
         let (answer, result) = oneshot::channel();
-        self.jobs.send(Job { texts, answer }).await.map_err(|_| EmbedderError::Stopped)?;
+        self.jobs.send(Job { texts, cores, answer }).await.map_err(|_| EmbedderError::Stopped)?;
         result.await.map_err(|_| EmbedderError::Stopped)?
     }
 

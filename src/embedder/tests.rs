@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use safetensors::SafeTensors;
 
 use super::{Embedder, EmbedderError, Precision};
-use crate::onnx::{Device, Runtime, default_library};
+use crate::onnx::{Cores, Device, Runtime, default_library};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -75,6 +75,21 @@ async fn many_callers_get_their_own_vectors_to_the_last_bit() {
             assert_eq!(*together, alone.unwrap()[0], "in {precision}");
         }
         assert!(embedder.embed(Vec::new()).await.unwrap().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn vectors_are_the_same_to_the_last_bit_on_any_number_of_cores() {
+    let texts: Vec<String> = (0..6).map(|i| format!("text {i} {}", "word ".repeat(9 * i))).collect();
+    for precision in precisions() {
+        let mut found = Vec::new();
+        for threads in [1, 2, 3] {
+            let embedder = Embedder::load(&runtime(), &folder(), threads, Device::Cpu, precision).unwrap();
+            for cores in [Cores::All, Cores::AllButOne] {
+                found.push(embedder.embed_on(cores, texts.clone()).await.unwrap());
+            }
+        }
+        assert!(found.iter().all(|vectors| *vectors == found[0]), "in {precision}");
     }
 }
 

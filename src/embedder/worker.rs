@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 
 use super::batches::by_length;
 use super::{EmbedderError, EmbedderFiles, Job};
-use crate::onnx::{Array, Graph};
+use crate::onnx::{Array, Cores, Graph};
 
 /// Owns the session; runs on its own thread.
 pub(super) struct Worker {
@@ -22,7 +22,7 @@ impl Worker {
         tokenizer.with_truncation(Some(truncation)).map_err(|e| error(e.to_string()))?;
         tokenizer.with_padding(None);
         let mut worker = Self { graph, tokenizer, pad_token: about.pad_token };
-        let probe = worker.embed(&["probe".to_owned()])?;
+        let probe = worker.embed(&["probe".to_owned()], Cores::All)?;
         if probe[0].len() != about.dimension {
             return Err(error(format!("model.onnx gives vectors of {}, embedder.json says {}", probe[0].len(), about.dimension)));
         }
@@ -34,13 +34,13 @@ impl Worker {
             if job.answer.is_closed() {
                 continue;
             }
-            let result = self.embed(&job.texts);
+            let result = self.embed(&job.texts, job.cores);
             // Whoever asked may have gone meanwhile.
             let _ = job.answer.send(result);
         }
     }
 
-    fn embed(&mut self, texts: &[String]) -> Result<Vec<Vec<f32>>, EmbedderError> {
+    fn embed(&mut self, texts: &[String], cores: Cores) -> Result<Vec<Vec<f32>>, EmbedderError> {
         let ids: Vec<Vec<i64>> = texts
             .iter()
             .map(|text| {
@@ -66,7 +66,7 @@ impl Worker {
             }
             let shape = [places.len(), width];
             let (input, mask) = (Array::i64(&shape, &input), Array::i64(&shape, &mask));
-            let outputs = self.graph.run(&[("input_ids", &input), ("attention_mask", &mask)], &["embedding"])?;
+            let outputs = self.graph.run(&[("input_ids", &input), ("attention_mask", &mask)], &["embedding"], cores)?;
             let embedding = outputs[0].memory.slice::<f32>();
             let dimension = embedding.len() / places.len();
             for (&at, vector) in places.iter().zip(embedding.chunks_exact(dimension)) {

@@ -11,6 +11,7 @@ use super::retriever::Retriever;
 use super::scheduler::{Message, Ticket};
 use crate::model::{ChunkNeighbours, EncodedNeighbours, Encoder, NeighbourTokens};
 use crate::neighbours::{Neighbour, SearchOptions};
+use crate::onnx::Cores;
 use crate::text::{TokenId, Tokenizer};
 
 /// A chunk whose neighbours are wanted, or the newest tokens in its place.
@@ -34,8 +35,16 @@ pub(super) enum Source {
 /// The chunks of one sequence.
 pub(super) struct Request {
     pub ticket: Ticket,
+    pub cores: Cores,
     pub source: Source,
     pub queries: Vec<Query>,
+}
+
+impl Request {
+    /// Whether one batch can serve both.
+    fn is_like(&self, other: &Self) -> bool {
+        self.source == other.source && self.cores == other.cores
+    }
 }
 
 /// The neighbours of one chunk, ready for the model.
@@ -88,7 +97,7 @@ impl Lookup for Aside {
 fn grouped(requests: Vec<Request>) -> Vec<Vec<Request>> {
     let mut groups: Vec<Vec<Request>> = Vec::new();
     for request in requests {
-        match groups.iter_mut().find(|group| matches!(request.source, Source::Search(_)) && group[0].source == request.source) {
+        match groups.iter_mut().find(|group| matches!(request.source, Source::Search(_)) && group[0].is_like(&request)) {
             Some(group) => group.push(request),
             None => groups.push(vec![request]),
         }
@@ -120,6 +129,7 @@ impl Worker {
     }
 
     async fn look_up(&self, mut requests: Vec<Request>) -> Result<Vec<Answer>, GenerateError> {
+        let cores = requests[0].cores;
         let texts: Vec<String> =
             requests.iter().flat_map(|request| &request.queries).map(|query| self.tokenizer.decode(&query.tokens)).collect();
         let (version, neighbours) = self.neighbours(&requests, &texts).await?;
@@ -130,7 +140,7 @@ impl Worker {
                 chunks.push(ChunkNeighbours { hidden: std::mem::take(&mut query.hidden), neighbours: tokens.clone() });
             }
         }
-        let mut encoded = self.encoder.encode(chunks).await?.into_iter();
+        let mut encoded = self.encoder.encode(cores, chunks).await?.into_iter();
         let mut found = texts.into_iter().zip(neighbours);
         Ok(requests
             .into_iter()
@@ -149,7 +159,7 @@ impl Worker {
         let queries = || requests.iter().flat_map(|request| &request.queries);
         Ok(match &requests[0].source {
             Source::Search(options) => {
-                let retrieved = self.retriever.retrieve(texts.to_vec(), options).await?;
+                let retrieved = self.retriever.retrieve_on(requests[0].cores, texts.to_vec(), options).await?;
                 let both = |found: &Vec<Neighbour>| {
                     (found.iter().map(NeighbourTokens::from).collect(), found.iter().map(NeighbourView::from).collect())
                 };

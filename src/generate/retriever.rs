@@ -5,6 +5,7 @@ use super::request::Alignment;
 use crate::batch_cache::BatchCache;
 use crate::embedder::{Embedder, EmbedderError};
 use crate::neighbours::{Database, DatabaseError, Neighbour, SearchOptions};
+use crate::onnx::Cores;
 use crate::text::{Grid, Tokenizer};
 
 /// Finds neighbours of chunks: the one way from a text to what the model reads, for completions and for looking at.
@@ -54,15 +55,29 @@ impl Retriever {
     /// # Errors
     /// The embedder or the database fails.
     pub async fn retrieve(&self, queries: Vec<String>, options: &SearchOptions) -> Result<Retrieved, RetrievalError> {
-        let vectors = self.embed(queries).await?;
+        self.retrieve_on(Cores::All, queries, options).await
+    }
+
+    /// As [`retrieve`](Self::retrieve), with some of the cores for the embedder.
+    ///
+    /// # Errors
+    /// As [`retrieve`](Self::retrieve).
+    pub async fn retrieve_on(
+        &self,
+        cores: Cores,
+        queries: Vec<String>,
+        options: &SearchOptions,
+    ) -> Result<Retrieved, RetrievalError> {
+        let vectors = self.embed(cores, queries).await?;
         let found = self.database.search(vectors, options).await.map_err(|error| RetrievalError::Database(Arc::new(error)))?;
         Ok(Retrieved { version: found.version, neighbours: found.neighbours })
     }
 
-    async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedderError> {
+    async fn embed(&self, cores: Cores, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedderError> {
         let wanted = texts.into_iter().map(|text| (text.clone(), text)).collect();
-        let make =
-            async |missing| Ok::<_, EmbedderError>(self.embedder.embed(missing).await?.into_iter().map(Arc::from).collect());
+        let make = async |missing| {
+            Ok::<_, EmbedderError>(self.embedder.embed_on(cores, missing).await?.into_iter().map(Arc::from).collect())
+        };
         let vectors = self.vectors.get_or_make(wanted, make).await?;
         Ok(vectors.iter().map(|vector| vector.to_vec()).collect())
     }

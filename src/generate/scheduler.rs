@@ -10,7 +10,7 @@ use super::job::{Job, Work};
 use super::lookup::{Answer, Found, Lookup, Query, Request, Source};
 use super::prefetch::{Boundary, Prefetch};
 use crate::model::{Logits, Slot};
-use crate::onnx::OnnxError;
+use crate::onnx::{Cores, OnnxError};
 use crate::text::{CHUNK_LENGTH, Grid, TokenId};
 
 /// Names a sequence from its admission to its end.
@@ -21,6 +21,10 @@ pub(super) enum Message {
     Answer(Answer),
     Stop,
 }
+
+/// Prompts that a tick runs a slice of. Of clients that come at the same moment the last one's answer begins this many times as early as if
+/// their prompts were read one after the other, and ends close to the first one's; who decodes meanwhile waits for that many slices a token.
+const PROMPTS: usize = 8;
 
 /// A sequence in a slot.
 struct Running {
@@ -48,8 +52,8 @@ enum State {
 
 /// Continuous batching: sequences join and leave the running batch at any step.
 ///
-/// A [`tick`](Scheduler::tick) admits who fits, runs one slice of one prompt, so that a long one holds up nobody for longer, and one step
-/// of all sequences that decode. A sequence that completes a chunk parks while its neighbours are looked up aside; one with a
+/// A [`tick`](Scheduler::tick) admits who fits, runs one slice of each of [`PROMPTS`] prompts, so that a long one holds up nobody for longer,
+/// and one step of all sequences that decode. A sequence that completes a chunk parks while its neighbours are looked up aside; one with a
 /// [`Prefetch`] does so for its prompt only.
 pub(super) struct Scheduler<E, L> {
     engine: E,
@@ -162,9 +166,9 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         }
     }
 
-    /// One slice or span of the first prompt that has one to run; and who only has its last token to finish, finishes.
+    /// One slice or span of each of the first prompts that have one to run; and who only has its last token to finish, finishes.
     fn prefill(&mut self) {
-        let mut ran_prompt = false;
+        let mut prompts = 0;
         let mut at = 0;
         while at < self.running.len() {
             let running = &self.running[at];
@@ -172,14 +176,14 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
             let single =
                 matches!(running.state, State::Finishing) && matches!(&running.work, Work::Complete(run) if run.has_begun());
             let result = match running.state {
-                _ if !single && ran_prompt => Ok(()),
+                _ if !single && prompts == PROMPTS => Ok(()),
                 State::Parked(_) | State::Decoding => Ok(()),
                 State::Extending(from) => {
-                    ran_prompt = true;
+                    prompts += 1;
                     self.extend(at, from)
                 }
                 State::Finishing => {
-                    ran_prompt |= !single;
+                    prompts += usize::from(!single);
                     self.finish(at)
                 }
             };
@@ -218,7 +222,7 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
             })
             .collect();
         running.state = State::Parked(Instant::now());
-        self.requests.push(Request { ticket: running.ticket, source, queries });
+        self.requests.push(Request { ticket: running.ticket, cores: Cores::All, source, queries });
     }
 
     /// One span of the upper graph; at the end of the sequence, what follows from its logits.
@@ -328,7 +332,8 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         let Some((chunk, window)) = prefetch.begin(running.tokens.len() - 1) else { return };
         let (tokens, hidden) = (running.tokens[window].to_vec(), self.engine.chunk_hidden(running.slot, chunk));
         let queries = vec![Query { chunk, tokens, hidden }];
-        self.requests.push(Request { ticket: running.ticket, source: source.clone(), queries });
+        // The sequence goes on meanwhile.
+        self.requests.push(Request { ticket: running.ticket, cores: Cores::AllButOne, source: source.clone(), queries });
     }
 
     /// Where the next step completes a chunk of a sequence that does not park, says before it what the chunk attends.

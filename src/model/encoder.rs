@@ -5,7 +5,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Manifest, ModelError, ModelFolder};
 use crate::batch_cache::BatchCache;
-use crate::onnx::{Array, Device, Graph, Kind, OnnxError, Products, Runtime};
+use crate::onnx::{Array, Cores, Device, Graph, Kind, OnnxError, Products, Runtime};
 use crate::text::{CHUNK_LENGTH, TokenId};
 
 /// Tokens of one retrieved neighbour; what is longer than the model reads is cut.
@@ -56,6 +56,7 @@ type Key = [u8; 32];
 const USUAL_BYTES: u64 = 1 << 20;
 
 struct Job {
+    cores: Cores,
     chunks: Vec<ChunkNeighbours>,
     answer: oneshot::Sender<Result<Vec<Arc<EncodedNeighbours>>, OnnxError>>,
 }
@@ -83,19 +84,19 @@ impl Encoder {
         Ok(Self { jobs, cache })
     }
 
-    /// Encodes the neighbours of each chunk, in order.
+    /// Encodes the neighbours of each chunk, in order, on so many cores.
     ///
     /// # Errors
     /// ONNX Runtime fails, or the thread has ended.
-    pub async fn encode(&self, chunks: Vec<ChunkNeighbours>) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
+    pub async fn encode(&self, cores: Cores, chunks: Vec<ChunkNeighbours>) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
         let wanted = chunks.into_iter().map(|chunk| (chunk.key(), chunk)).collect();
-        self.cache.get_or_make(wanted, |missing| self.submit(missing)).await
+        self.cache.get_or_make(wanted, |missing| self.submit(cores, missing)).await
     }
 
-    async fn submit(&self, chunks: Vec<ChunkNeighbours>) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
+    async fn submit(&self, cores: Cores, chunks: Vec<ChunkNeighbours>) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
         let stopped = || OnnxError::Run { graph: "encoder".to_owned(), reason: "its thread has ended".to_owned() };
         let (answer, result) = oneshot::channel();
-        self.jobs.send(Job { chunks, answer }).await.map_err(|_| stopped())?;
+        self.jobs.send(Job { cores, chunks, answer }).await.map_err(|_| stopped())?;
         result.await.map_err(|_| stopped())?
     }
 }
@@ -127,14 +128,14 @@ impl Worker {
             if job.answer.is_closed() {
                 continue;
             }
-            let result = self.encode(&job.chunks);
+            let result = self.encode(&job.chunks, job.cores);
             // Whoever asked may have gone meanwhile.
             let _ = job.answer.send(result);
         }
     }
 
     /// One run for the chunks that have the same number of neighbours, so that nobody's are padded.
-    fn encode(&mut self, chunks: &[ChunkNeighbours]) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
+    fn encode(&mut self, chunks: &[ChunkNeighbours], cores: Cores) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
         let mut results = vec![None; chunks.len()];
         let mut counts: Vec<usize> = chunks.iter().map(|chunk| chunk.neighbours.len()).collect();
         counts.sort_unstable();
@@ -142,14 +143,19 @@ impl Worker {
         for count in counts {
             let places: Vec<usize> = (0..chunks.len()).filter(|&at| chunks[at].neighbours.len() == count).collect();
             let group: Vec<&ChunkNeighbours> = places.iter().map(|&at| &chunks[at]).collect();
-            for (at, encoded) in places.into_iter().zip(self.encode_group(&group, count)?) {
+            for (at, encoded) in places.into_iter().zip(self.encode_group(&group, count, cores)?) {
                 results[at] = Some(Arc::new(encoded));
             }
         }
         Ok(results.into_iter().flatten().collect())
     }
 
-    fn encode_group(&mut self, chunks: &[&ChunkNeighbours], count: usize) -> Result<Vec<EncodedNeighbours>, OnnxError> {
+    fn encode_group(
+        &mut self,
+        chunks: &[&ChunkNeighbours],
+        count: usize,
+        cores: Cores,
+    ) -> Result<Vec<EncodedNeighbours>, OnnxError> {
         let (manifest, size) = (&self.manifest, self.kind.size());
         let row = manifest.hidden_size * size;
         let one = one(self.kind);
@@ -175,7 +181,7 @@ impl Worker {
         let names = cross_names(manifest.cross_attention.layers);
         let mut outputs: Vec<&str> = names.iter().map(String::as_str).collect();
         outputs.push("cross_mask");
-        let mut arrays = self.graph.run(&inputs, &outputs)?;
+        let mut arrays = self.graph.run(&inputs, &outputs, cores)?;
         let mask = arrays.pop().expect("the mask was asked for");
         let of = |array: &Array, chunk: usize| {
             let bytes = array.memory.bytes() / chunks.len();

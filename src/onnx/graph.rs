@@ -20,6 +20,14 @@ const SPIN: &str = "session.intra_op.spin_duration_us";
 const SPIN_MICROSECONDS: &str = "50";
 const EXTERNAL_FOLDER: &str = "session.model_external_initializers_file_folder_path";
 
+/// The cores that a run takes, of those its graph was loaded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cores {
+    All,
+    /// One is left to what runs meanwhile. This holds for the operators of `kernels`; ONNX Runtime's own take all.
+    AllButOne,
+}
+
 /// One ONNX graph in a session of its own.
 ///
 /// Not shared between threads: ONNX Runtime does not run one session on a GPU twice at a time, so a graph has one owner.
@@ -27,6 +35,7 @@ pub struct Graph {
     name: String,
     pub(super) session: Session,
     pub(super) device: Device,
+    threads: usize,
     /// Released after the session, which reads them.
     _weights: Option<Arc<Weights>>,
 }
@@ -52,14 +61,22 @@ impl Graph {
         let (session, weights) =
             build().map_err(|e| OnnxError::Graph { path: path.display().to_string(), reason: e.to_string() })?;
         let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        Ok(Self { name, session, device, _weights: weights })
+        let threads = if threads > 0 { threads } else { std::thread::available_parallelism().map_or(1, usize::from) };
+        Ok(Self { name, session, device, threads, _weights: weights })
     }
 
     /// Runs the graph once. Outputs come in the order of `outputs`, in memory of the process.
     ///
     /// # Errors
     /// The graph has no such inputs or outputs, or ONNX Runtime fails in a kernel.
-    pub fn run(&mut self, inputs: &[(&str, &Array)], outputs: &[&str]) -> Result<Vec<Array>, OnnxError> {
+    pub fn run(&mut self, inputs: &[(&str, &Array)], outputs: &[&str], cores: Cores) -> Result<Vec<Array>, OnnxError> {
+        match cores {
+            Cores::All => self.run_once(inputs, outputs),
+            Cores::AllButOne => kernels::with_most((self.threads - 1).max(1), || self.run_once(inputs, outputs)),
+        }
+    }
+
+    fn run_once(&mut self, inputs: &[(&str, &Array)], outputs: &[&str]) -> Result<Vec<Array>, OnnxError> {
         let mut run = || -> ort::Result<Vec<Array>> {
             let mut binding = self.session.create_binding()?;
             for (name, array) in inputs {

@@ -11,7 +11,7 @@ mod weights;
 mod workspace;
 
 pub use device::Device;
-pub use graph::Graph;
+pub use graph::{Cores, Graph};
 pub use kernels::Products;
 pub use memory::{Array, Element, Kind, Memory};
 pub use runtime::{Runtime, default_library};

@@ -20,7 +20,7 @@ use crate::generate::request::{Alignment, CompletionRequest, Limits, MAX_CHOICES
 use crate::generate::scheduler::{Scheduler, Ticket};
 use crate::generate::score::{ScoreAnswer, ScoreRun};
 use crate::model::{Checked, EncodedNeighbours, Logits, ModelFolder, Slot};
-use crate::onnx::{Device, OnnxError};
+use crate::onnx::{Cores, Device, OnnxError};
 use crate::text::{CHUNK_LENGTH, Grid, TokenId, Tokenizer};
 
 /// A model whose every logit prefers token 5, and that keeps a log.
@@ -175,6 +175,8 @@ pub struct FakeLookup {
     waiting: Vec<(Ticket, Vec<usize>)>,
     /// What was asked together: the chunks of each sequence.
     pub batches: Vec<Vec<Vec<usize>>>,
+    /// Of each batch the cores that it may take.
+    pub cores: Vec<Cores>,
     /// Of each query its tokens, and those of the sequence when it was asked.
     pub queries: Vec<(usize, usize)>,
 }
@@ -197,6 +199,7 @@ impl Lookup for Shared<FakeLookup> {
         let length = |hidden: &[u8]| usize::from_le_bytes(hidden.try_into().expect("from the fake engine"));
         let queries = requests.iter().flat_map(|request| &request.queries);
         lookup.queries.extend(queries.map(|query| (query.tokens.len(), length(&query.hidden))));
+        lookup.cores.extend(requests.first().map(|request| request.cores));
         lookup.batches.push(requests.iter().map(chunks).collect());
         lookup.waiting.extend(requests.iter().map(|request| (request.ticket, chunks(request))));
     }

@@ -65,8 +65,7 @@ fn who_waits_comes_in_though_the_others_are_parked() {
 #[test]
 fn sequences_that_park_together_are_looked_up_together() {
     let mut harness = Harness::new(3);
-    // Each has its prompt two ticks after the one before, and its first boundary as much sooner.
-    let mut all = [20, 18, 16].map(|interval| harness.queue(completion(64, 30).with_interval(interval)));
+    let mut all = [16; 3].map(|interval| harness.queue(completion(64, 30).with_interval(interval)));
     harness.run();
     harness.answer_all();
     harness.run();
@@ -92,6 +91,23 @@ fn a_long_prompt_holds_others_up_for_one_slice_at_a_time() {
     assert!(log.iter().filter(|line| line.starts_with("extend 1")).all(|line| line.ends_with(" 64") || line.ends_with(" 16")));
     harness.run();
     assert!(short.is_done());
+}
+
+#[test]
+fn prompts_that_come_together_are_read_together_and_so_are_their_neighbours() {
+    let mut harness = Harness::new(10);
+    let mut all: Vec<_> = (0..10).map(|_| harness.queue(completion(128, 1))).collect();
+    let extended = |harness: &Harness| harness.engine().log.iter().filter(|line| line.starts_with("extend")).count();
+    harness.tick();
+    assert_eq!(extended(&harness), 8, "a slice of each of eight");
+    harness.tick();
+    assert_eq!(harness.lookup().batches.last().unwrap().len(), 8);
+    harness.run();
+    assert_eq!((extended(&harness), harness.lookup().batches.last().unwrap().len()), (20, 2));
+    while !all.iter_mut().all(|one| one.is_done()) {
+        harness.answer_all();
+        harness.run();
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use super::fake::{Client, Harness, completion};
 use crate::generate::GenerateError;
 use crate::generate::events::{Event, RetrievalSummary};
+use crate::onnx::Cores;
 
 /// Choice, chunk and staleness of what was announced.
 fn told(client: &mut Client) -> Vec<(u32, u32, usize)> {
@@ -55,6 +56,7 @@ fn an_answer_in_time_is_attended_from_the_boundary_on() {
     let mut one = prompted(&mut harness, 33);
     run_to(&mut harness, 4);
     assert_eq!(harness.lookup().queries, [(10, 10), (10, 10)], "the same tokens again");
+    assert_eq!(harness.lookup().cores, [Cores::All, Cores::AllButOne], "one core is left to the steps, where there are any");
     harness.answer(0);
     run_to(&mut harness, 15);
     assert_eq!(told(&mut one).len(), 1);
@@ -148,7 +150,7 @@ fn sequences_have_their_own_look_ups_and_one_may_wait() {
     let mut waits = harness.queue(wanted());
     harness.run();
     harness.answer_all();
-    harness.run_until(|harness| harness.lookup().batches.len() > 4);
+    harness.run_until(|harness| harness.lookup().batches.len() > 1);
     assert_eq!(harness.lookup().open(), [(0, vec![1]), (1, vec![1])]);
     harness.answer(1);
     harness.run();

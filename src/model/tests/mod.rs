@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use futures::executor::block_on;
 
 use super::{Checked, ChunkNeighbours, Encoder, Logits, Model, ModelFolder, ModelOptions, NeighbourTokens, Slot};
-use crate::onnx::{Device, Runtime, default_library};
+use crate::onnx::{Cores, Device, Runtime, default_library};
 use crate::text::{CHUNK_LENGTH, Grid, TokenId, Tokenizer};
 
 fn root() -> PathBuf {
@@ -56,7 +56,7 @@ impl Driver {
             let of_chunk = neighbours[chunk].clone();
             let encoded = (!of_chunk.is_empty()).then(|| {
                 let chunk = ChunkNeighbours { hidden: self.model.chunk_hidden(slot, chunk), neighbours: of_chunk };
-                block_on(self.encoder.encode(vec![chunk])).unwrap().remove(0)
+                block_on(self.encoder.encode(Cores::All, vec![chunk])).unwrap().remove(0)
             });
             self.model.attend(slot, chunk, encoded);
         }

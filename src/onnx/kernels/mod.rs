@@ -4,6 +4,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod attention;
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "no operators"))]
+mod cores;
 #[cfg(target_arch = "x86_64")]
 mod functions;
 #[cfg(target_arch = "x86_64")]
@@ -22,6 +24,8 @@ mod tests;
 mod text_attention;
 
 use ort::session::builder::SessionBuilder;
+
+pub(super) use cores::with_most;
 
 use super::format::Model;
 

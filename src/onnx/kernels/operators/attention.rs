@@ -2,7 +2,7 @@ use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInp
 use ort::value::TensorElementType;
 
 use super::tensor::Tensor;
-use super::{SHARE, size};
+use super::{SHARE, share_out, size};
 use crate::onnx::kernels::attention::{Caches, Layer};
 use crate::onnx::kernels::output::Output;
 
@@ -84,7 +84,7 @@ impl Kernel for AttentionKernel {
                 (0..rows * layer.heads).for_each(one);
                 return Ok(());
             }
-            context.par_for(rows * layer.heads, 0, one)
+            share_out(context, rows * layer.heads, one)
         }
     }
 }

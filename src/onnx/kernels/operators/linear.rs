@@ -4,6 +4,7 @@ use std::sync::Arc;
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
+use super::share_out;
 use super::tensor::Tensor;
 use crate::onnx::kernels::linear::{Finish, Matrix, Rows, multiply};
 use crate::onnx::kernels::output::Output;
@@ -65,7 +66,7 @@ impl Kernel for LinearKernel {
             }
             let to = Output::new(output.data.cast(), output.len());
             let finish = Finish { plus: plus.slice(), gelu: self.gelu };
-            let shares = |count: usize, share: &(dyn Fn(usize) + Sync)| context.par_for(count, 0, share);
+            let shares = |count: usize, share: &(dyn Fn(usize) + Sync)| share_out(context, count, share);
             ROWS.with_borrow_mut(|rows| multiply(input.slice(), matrix, finish, rows, &to, shares))
         }
     }

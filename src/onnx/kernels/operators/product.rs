@@ -5,7 +5,7 @@ use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInp
 use ort::value::{DynTensorValueType, TensorElementType, ValueRef};
 
 use super::tensor::Tensor;
-use super::{SHARE, size};
+use super::{SHARE, share_out, size};
 use crate::onnx::kernels::output::Output;
 use crate::onnx::kernels::product::{Matrix, Rows, multiply};
 use crate::onnx::shared::Shared;
@@ -87,7 +87,7 @@ impl Kernel for ProductKernel {
                 return Ok(());
             }
             let rows = &*rows;
-            context.par_for(shares, 0, |share| {
+            share_out(context, shares, |share| {
                 let at = |share: usize| share * matrix.panels() / shares;
                 multiply(rows, matrix, at(share)..at(share + 1), &to);
             })

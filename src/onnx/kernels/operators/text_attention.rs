@@ -1,8 +1,8 @@
 use ort::operator::{ComputeContext, Kernel, KernelContext, Operator, OperatorInput, OperatorOutput};
 use ort::value::TensorElementType;
 
-use super::size;
 use super::tensor::Tensor;
+use super::{share_out, size};
 use crate::onnx::kernels::output::Output;
 use crate::onnx::kernels::text_attention::Texts;
 
@@ -60,7 +60,7 @@ impl Kernel for TextAttentionKernel {
                 let text = number / self.heads;
                 batch.attend(text, number % self.heads, tokens[text], &to);
             };
-            context.par_for(tokens.len() * self.heads, 0, one)
+            share_out(context, tokens.len() * self.heads, one)
         }
     }
 }
