@@ -58,4 +58,17 @@ SIZES = {
         encoder_feed_forward=688,
         context=1024,
     ),
+    # As the paper's smallest (172 million parameters without embeddings; arXiv 2112.04426, table 2), but for 14 heads in its encoder: to measure with.
+    "paper": Config(
+        hidden_size=896,
+        layers=12,
+        cca_layers=(6, 9, 12),
+        heads=16,
+        head_size=64,
+        feed_forward=2400,
+        encoder_size=896,
+        encoder_heads=14,
+        encoder_feed_forward=2400,
+        context=1024,
+    ),
 }

@@ -17,7 +17,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from training import bundled, cases, model_folder
-from training.config import Config
+from training.config import SIZES, Config
 from training.held_out import HELD_OUT_ROWS, HeldOut
 from training.model import Retro
 from training.model_folder import chosen_variants
@@ -132,6 +132,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--checkpoint", type=Path, default=DEFAULT_WORK / "nano/checkpoint.pt")
     arguments.add_argument("--untrained", action="store_true", help="random weights, to try the format; perplexity is not measured")
+    arguments.add_argument("--size", choices=SIZES, default="nano", help="of random weights")
     arguments.add_argument("--variants", type=chosen_variants, default="fp32,int8", help="separated by commas")
     arguments.add_argument("--work", type=Path, default=DEFAULT_WORK, help="folder of the tokenizer and of the held-out text")
     arguments.add_argument("--name", default="retro-nano")
@@ -139,7 +140,7 @@ def main() -> None:
     options = arguments.parse_args()
     if not options.untrained and not options.checkpoint.exists():
         raise SystemExit(f"there is no {options.checkpoint}: run `python -m training.train` first, or name one with --checkpoint")
-    model = Retro(Config()).eval() if options.untrained else cases.load(options.checkpoint)
+    model = Retro(SIZES[options.size]).eval() if options.untrained else cases.load(options.checkpoint)
     tokenizer_file = options.work / "tokenizer.json"
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     if tokenizer.get_vocab_size() != model.config.vocabulary:
