@@ -53,17 +53,23 @@ impl Catalogue {
         .await?)
     }
 
-    /// The documents that wait longest, at least one and then at most `documents` with at most `bytes` of text together. Their tasks run
-    /// from now on.
+    /// The documents that wait longest of those with a number beyond `after`, at least one and then at most `documents` with at most `bytes`
+    /// of text together. Their tasks run from now on.
     ///
     /// # Errors
     /// The catalogue cannot be read or written.
-    pub async fn take_queued(&self, documents: u32, bytes: u64) -> Result<Vec<QueuedDocument>, CatalogueError> {
+    pub async fn take_queued(
+        &self,
+        after: Option<i64>,
+        documents: u32,
+        bytes: u64,
+    ) -> Result<Vec<QueuedDocument>, CatalogueError> {
         // The cross join keeps SQLite from sorting all that waits for the sake of the first few.
         let rows = sqlx::query(
             "SELECT seq, bytes FROM outbox CROSS JOIN documents ON documents.id = outbox.document_id WHERE status = 'pending' \
-             ORDER BY seq LIMIT ?",
+             AND seq > ? ORDER BY seq LIMIT ?",
         )
+        .bind(after.unwrap_or(i64::MIN))
         .bind(documents)
         .fetch_all(self.reader())
         .await?;

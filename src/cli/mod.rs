@@ -5,6 +5,7 @@ mod complete;
 mod doctor;
 mod embed;
 mod eval;
+mod index;
 mod ingest;
 mod openapi;
 mod print;
@@ -65,6 +66,13 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Index a collection, which a server does by itself where its embeddings do not fit their memory; and measure searches
+    Index {
+        #[command(flatten)]
+        args: index::IndexArgs,
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Measure the model on texts, with and without its database
     Eval {
         #[command(flatten)]
@@ -99,6 +107,7 @@ impl Command {
             | Self::Embed { settings, .. }
             | Self::Complete { settings, .. }
             | Self::Retrieve { settings, .. }
+            | Self::Index { settings, .. }
             | Self::Eval { settings, .. }
             | Self::Bench { settings, .. }
             | Self::Doctor { settings } => Some(settings),
@@ -161,6 +170,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Embed { args, settings } => embed::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Complete { args, settings } => complete::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Retrieve { args, settings } => retrieve::run(args, settings).await.map(|()| ExitCode::SUCCESS),
+        Command::Index { args, settings } => index::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Eval { args, settings } => eval::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Bench { args, settings } => bench::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::ReadFile(args) => read_file::run(&args).map(|()| ExitCode::SUCCESS),

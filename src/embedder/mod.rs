@@ -32,7 +32,8 @@ pub enum EmbedderError {
 /// A handle to the embedder's thread, which ends when the last handle is dropped.
 #[derive(Clone)]
 pub struct Embedder {
-    jobs: mpsc::Sender<Job>,
+    documents: mpsc::Sender<Job>,
+    queries: mpsc::Sender<Job>,
     about: Arc<EmbedderFiles>,
     precision: Precision,
     identity: Arc<str>,
@@ -60,33 +61,37 @@ impl Embedder {
         let graph = Graph::load(runtime, &folder.join("model.onnx"), threads, device, precision.products())?;
         let worker = worker::Worker::load(graph, folder, &about)?;
         // Few jobs wait here: callers that are ahead of the session should feel it.
-        let (jobs, queue) = mpsc::channel(8);
+        let ((documents, documents_queue), (queries, queries_queue)) = (mpsc::channel(8), mpsc::channel(8));
         std::thread::Builder::new()
             .name("embedder".to_owned())
-            .spawn(move || worker.run(queue))
+            .spawn(move || worker.run(worker::Queues { documents: documents_queue, queries: queries_queue }))
             .map_err(|e| EmbedderError::Folder { path: folder.display().to_string(), reason: e.to_string() })?;
         let identity = precision.identity(&about.weights_sha256).into();
-        Ok(Self { jobs, about, precision, identity })
+        Ok(Self { documents, queries, about, precision, identity })
     }
 
-    /// One vector of length 1 for each text, in order.
+    /// One vector of length 1 for each text, in order. Queries that come meanwhile go first, after the batch at hand.
     ///
     /// # Errors
     /// ONNX Runtime fails, or the thread has ended.
     pub async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedderError> {
-        self.embed_on(Cores::All, texts).await
+        Self::submit(&self.documents, Cores::All, texts).await
     }
 
-    /// As [`embed`](Self::embed), on some of the cores.
+    /// As [`embed`](Self::embed), for texts that somebody waits for, on so many cores.
     ///
     /// # Errors
     /// As [`embed`](Self::embed).
-    pub async fn embed_on(&self, cores: Cores, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedderError> {
+    pub async fn embed_queries(&self, texts: Vec<String>, cores: Cores) -> Result<Vec<Vec<f32>>, EmbedderError> {
+        Self::submit(&self.queries, cores, texts).await
+    }
+
+    async fn submit(jobs: &mpsc::Sender<Job>, cores: Cores, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedderError> {
         if texts.is_empty() {
             return Ok(Vec::new());
         }
         let (answer, result) = oneshot::channel();
-        self.jobs.send(Job { texts, cores, answer }).await.map_err(|_| EmbedderError::Stopped)?;
+        jobs.send(Job { texts, cores, answer }).await.map_err(|_| EmbedderError::Stopped)?;
         result.await.map_err(|_| EmbedderError::Stopped)?
     }
 

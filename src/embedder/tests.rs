@@ -86,7 +86,7 @@ async fn vectors_are_the_same_to_the_last_bit_on_any_number_of_cores() {
         for threads in [1, 2, 3] {
             let embedder = Embedder::load(&runtime(), &folder(), threads, Device::Cpu, precision).unwrap();
             for cores in [Cores::All, Cores::AllButOne] {
-                found.push(embedder.embed_on(cores, texts.clone()).await.unwrap());
+                found.push(embedder.embed_queries(texts.clone(), cores).await.unwrap());
             }
         }
         assert!(found.iter().all(|vectors| *vectors == found[0]), "in {precision}");

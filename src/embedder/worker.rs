@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use futures::executor::block_on;
 use tokio::sync::mpsc;
 
 use super::batches::by_length;
@@ -13,6 +14,32 @@ pub(super) struct Worker {
     pad_token: i64,
 }
 
+/// Texts of documents, which may be many, and of queries, which somebody waits for.
+pub(super) struct Queues {
+    pub documents: mpsc::Receiver<Job>,
+    pub queries: mpsc::Receiver<Job>,
+}
+
+impl Queues {
+    /// The next job whose asker still waits, a query's first; none when all handles are gone.
+    fn next(&mut self) -> Option<Job> {
+        loop {
+            let next = async {
+                tokio::select! {
+                    biased;
+                    Some(job) = self.queries.recv() => Some(job),
+                    Some(job) = self.documents.recv() => Some(job),
+                    else => None,
+                }
+            };
+            let job = block_on(next)?;
+            if !job.answer.is_closed() {
+                return Some(job);
+            }
+        }
+    }
+}
+
 impl Worker {
     pub fn load(graph: Graph, folder: &Path, about: &EmbedderFiles) -> Result<Self, EmbedderError> {
         let error = |reason: String| EmbedderError::Folder { path: folder.display().to_string(), reason };
@@ -22,25 +49,39 @@ impl Worker {
         tokenizer.with_truncation(Some(truncation)).map_err(|e| error(e.to_string()))?;
         tokenizer.with_padding(None);
         let mut worker = Self { graph, tokenizer, pad_token: about.pad_token };
-        let probe = worker.embed(&["probe".to_owned()], Cores::All)?;
+        let probe = worker.embed(&["probe".to_owned()], Cores::All, |_| {})?;
         if probe[0].len() != about.dimension {
             return Err(error(format!("model.onnx gives vectors of {}, embedder.json says {}", probe[0].len(), about.dimension)));
         }
         Ok(worker)
     }
 
-    pub fn run(mut self, mut queue: mpsc::Receiver<Job>) {
-        while let Some(job) = queue.blocking_recv() {
-            if job.answer.is_closed() {
-                continue;
-            }
-            let result = self.embed(&job.texts, job.cores);
+    pub fn run(mut self, mut queues: Queues) {
+        while let Some(job) = queues.next() {
+            let result = self.embed(&job.texts, job.cores, |worker| {
+                while let Ok(query) = queues.queries.try_recv() {
+                    worker.answer(query);
+                }
+            });
             // Whoever asked may have gone meanwhile.
             let _ = job.answer.send(result);
         }
     }
 
-    fn embed(&mut self, texts: &[String], cores: Cores) -> Result<Vec<Vec<f32>>, EmbedderError> {
+    fn answer(&mut self, job: Job) {
+        if !job.answer.is_closed() {
+            let result = self.embed(&job.texts, job.cores, |_| {});
+            let _ = job.answer.send(result);
+        }
+    }
+
+    /// `between` is called before each batch but the first.
+    fn embed(
+        &mut self,
+        texts: &[String],
+        cores: Cores,
+        mut between: impl FnMut(&mut Self),
+    ) -> Result<Vec<Vec<f32>>, EmbedderError> {
         let ids: Vec<Vec<i64>> = texts
             .iter()
             .map(|text| {
@@ -52,7 +93,10 @@ impl Worker {
         let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
         let batches = by_length(&lengths);
         let mut vectors = vec![Vec::new(); texts.len()];
-        for range in batches.ranges {
+        for (number, range) in batches.ranges.into_iter().enumerate() {
+            if number > 0 {
+                between(self);
+            }
             let places = &batches.order[range];
             let width = places.iter().map(|&at| lengths[at]).max().unwrap_or(0);
             let mut input = Vec::with_capacity(places.len() * width);

@@ -76,7 +76,7 @@ impl Retriever {
     async fn embed(&self, cores: Cores, texts: Vec<String>) -> Result<Vec<Vec<f32>>, EmbedderError> {
         let wanted = texts.into_iter().map(|text| (text.clone(), text)).collect();
         let make = async |missing| {
-            Ok::<_, EmbedderError>(self.embedder.embed_on(cores, missing).await?.into_iter().map(Arc::from).collect())
+            Ok::<_, EmbedderError>(self.embedder.embed_queries(missing, cores).await?.into_iter().map(Arc::from).collect())
         };
         let vectors = self.vectors.get_or_make(wanted, make).await?;
         Ok(vectors.iter().map(|vector| vector.to_vec()).collect())

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::locks::worker_lock;
@@ -21,7 +22,7 @@ const WRITE_ATTEMPTS: u32 = 5;
 /// Longest pause after an error.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Writes after which a collection gets its housekeeping even if more work waits.
-const WRITES_BEFORE_HOUSEKEEPING: u32 = 100;
+const WRITES_BEFORE_HOUSEKEEPING: u32 = 32;
 /// Least time between two housekeepings while there is nothing else to do.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -30,6 +31,17 @@ struct Housekeeping {
     written: HashSet<CollectionName>,
     writes: u32,
     last: Instant,
+    /// Brings indices up to date. No fragments are put together meanwhile: the index would be of those that were.
+    indexing: Option<JoinHandle<()>>,
+}
+
+impl Housekeeping {
+    fn note(&mut self, documents: &[QueuedDocument]) {
+        if !documents.is_empty() {
+            self.written.extend(documents.iter().map(|document| document.collection.clone()));
+            self.writes += 1;
+        }
+    }
 }
 
 /// Documents that one commit puts into one collection.
@@ -49,10 +61,12 @@ impl Ingest {
         let Some(_lock) = worker_lock(&self.inner.worker_lock, &stop).await? else {
             return Ok(());
         };
-        let mut housekeeping = Housekeeping { written: HashSet::new(), writes: 0, last: Instant::now() };
-        let mut failures = 0;
+        // What another process has written may not have had its housekeeping.
+        let written = self.inner.database.collections().await?.into_iter().collect();
+        let mut housekeeping = Housekeeping { written, writes: 0, last: Instant::now(), indexing: None };
+        let (mut unwritten, mut failures) = (Vec::new(), 0);
         while !stop.is_cancelled() {
-            let pause = match self.round(&mut housekeeping, &stop).await {
+            let pause = match self.round(&mut housekeeping, &mut unwritten, &stop).await {
                 Ok(true) => {
                     failures = 0;
                     continue;
@@ -73,12 +87,22 @@ impl Ingest {
                 () = tokio::time::sleep(pause) => {}
             }
         }
+        if let Some(indexing) = housekeeping.indexing {
+            // A half-made index is files that nothing refers to.
+            indexing.abort();
+        }
         Ok(())
     }
 
-    /// Does a piece of work; gives whether there was one.
-    async fn round(&self, housekeeping: &mut Housekeeping, stop: &CancellationToken) -> Result<bool, IngestError> {
-        if !self.inner.catalogue.has_work().await? {
+    /// Does a piece of work; gives whether there was one. Writes what the last round prepared while it prepares the next batch, so that the
+    /// embedder waits for no disk.
+    async fn round(
+        &self,
+        housekeeping: &mut Housekeeping,
+        unwritten: &mut Vec<Prepared>,
+        stop: &CancellationToken,
+    ) -> Result<bool, IngestError> {
+        if unwritten.is_empty() && !self.inner.catalogue.has_work().await? {
             if !housekeeping.written.is_empty() && housekeeping.last.elapsed() >= HOUSEKEEPING_INTERVAL {
                 self.keep_house(housekeeping).await?;
             }
@@ -86,17 +110,21 @@ impl Ingest {
         }
         // A removal that fails holds up no document.
         let removals = self.complete_removals().await;
-        let documents = self.inner.catalogue.take_queued(BATCH_DOCUMENTS, BATCH_BYTES).await?;
-        if documents.is_empty() {
-            return removals.map(|()| true);
-        }
-        housekeeping.written.extend(documents.iter().map(|document| document.collection.clone()));
-        housekeeping.writes += 1;
-        let Some(prepared) = self.prepare(documents, stop).await else {
+        let writing = std::mem::take(unwritten);
+        let after = writing.last().map(|prepared| prepared.document.seq);
+        let documents = self.inner.catalogue.take_queued(after, BATCH_DOCUMENTS, BATCH_BYTES).await?;
+        housekeeping.note(&documents);
+        let write = async {
+            let written = if writing.is_empty() { Ok(()) } else { self.write(&writing, stop).await };
+            self.inner.progress.notify_waiters();
+            written
+        };
+        let (prepared, written) = tokio::join!(self.prepare(documents, stop), write);
+        written?;
+        let Some(prepared) = prepared else {
             return Ok(false);
         };
-        self.write(&prepared, stop).await?;
-        self.inner.progress.notify_waiters();
+        *unwritten = prepared;
         if housekeeping.writes >= WRITES_BEFORE_HOUSEKEEPING {
             self.keep_house(housekeeping).await?;
         }
@@ -161,11 +189,24 @@ impl Ingest {
     }
 
     async fn keep_house(&self, housekeeping: &mut Housekeeping) -> Result<(), IngestError> {
-        let _guard = self.inner.changes.hold().await?;
-        for collection in housekeeping.written.drain() {
-            self.inner.database.maintain(&collection).await;
-        }
         (housekeeping.writes, housekeeping.last) = (0, Instant::now());
+        if housekeeping.indexing.as_ref().is_some_and(|indexing| !indexing.is_finished()) {
+            return Ok(());
+        }
+        let written: Vec<CollectionName> = housekeeping.written.drain().collect();
+        let guard = self.inner.changes.hold().await?;
+        for collection in &written {
+            self.inner.database.maintain(collection).await;
+        }
+        drop(guard);
+        let database = self.inner.database.clone();
+        housekeeping.indexing = Some(tokio::spawn(async move {
+            for collection in written {
+                if let Err(error) = database.tend_index(&collection).await {
+                    tracing::warn!(%collection, %error, "the index is not up to date; searches are complete but slower");
+                }
+            }
+        }));
         Ok(())
     }
 }

@@ -1,13 +1,18 @@
 use lance::dataset::optimize::CompactionOptions;
+use lancedb::Table;
 use lancedb::table::{Duration, OptimizeAction};
 
-use super::Database;
+use super::{Database, DatabaseError, durable};
 use crate::names::CollectionName;
 
 /// Small fragments from which on they are put together: each costs every search a file.
-const MANY_FRAGMENTS: usize = 100;
-/// Hours that old versions, and the files that only they use, are kept for readers that still hold them.
-const KEPT_HOURS: i64 = 1;
+const MANY_FRAGMENTS: usize = 32;
+/// Of so many chunks one is deleted, from which on the files are written anew without them: they take room, and each search skips them.
+const ONE_DELETED_OF: usize = 10;
+/// How long old versions, and the files that only they use, are kept for readers that still hold them and for searches of an earlier state.
+const KEPT: Duration = Duration::hours(1);
+/// The same where old versions take more room than the present one; longer than any search.
+const KEPT_WHERE_LARGE: Duration = Duration::minutes(1);
 
 impl Database {
     /// Housekeeping that keeps searches fast and the disk small: puts small fragments together and removes old versions. The two do not
@@ -18,24 +23,44 @@ impl Database {
             Ok(None) => return,
             Err(error) => return tracing::warn!(%collection, %error, "housekeeping cannot open the collection"),
         };
-        match table.stats().await {
-            Ok(stats) if stats.fragment_stats.num_small_fragments > MANY_FRAGMENTS => {
-                let compact = OptimizeAction::Compact { options: CompactionOptions::default(), remap_options: None };
-                match table.optimize(compact).await {
-                    Ok(_) => tracing::info!(%collection, "small fragments were put together"),
-                    Err(error) => tracing::warn!(%collection, %error, "small fragments cannot be put together"),
-                }
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%collection, %error, "fragments cannot be counted"),
+        let compacted = compact(&table).await;
+        match compacted {
+            Ok(true) => tracing::info!(%collection, "small fragments were put together"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(%collection, %error, "small fragments cannot be put together"),
         }
-        let prune = OptimizeAction::Prune {
-            older_than: Some(Duration::hours(KEPT_HOURS)),
-            delete_unverified: None,
-            error_if_tagged_old_versions: None,
-        };
-        if let Err(error) = table.optimize(prune).await {
+        if let Err(error) = self.prune(collection, &table).await {
             tracing::warn!(%collection, %error, "old versions cannot be removed");
         }
     }
+
+    /// Bytes that a collection takes on this machine, old versions and indices too; 0 where it lies elsewhere.
+    ///
+    /// # Errors
+    /// Its folder cannot be read.
+    pub async fn bytes_on_disk(&self, collection: &CollectionName) -> Result<u64, DatabaseError> {
+        let Some(folder) = &self.inner.folder else { return Ok(0) };
+        let table = folder.join(format!("{collection}.lance"));
+        let sum = tokio::task::spawn_blocking(move || durable::bytes_in(&table)).await;
+        sum.unwrap_or_else(|panic| Err(std::io::Error::other(panic))).map_err(DatabaseError::Folder)
+    }
+
+    async fn prune(&self, collection: &CollectionName, table: &Table) -> lancedb::Result<()> {
+        let live = table.stats().await?.total_bytes as u64;
+        let all = self.bytes_on_disk(collection).await.unwrap_or(0);
+        let kept = if all > 2 * live { KEPT_WHERE_LARGE } else { KEPT };
+        let prune = OptimizeAction::Prune { older_than: Some(kept), delete_unverified: None, error_if_tagged_old_versions: None };
+        table.optimize(prune).await.map(drop)
+    }
+}
+
+/// Puts fragments together where that is worth it; gives whether it was.
+async fn compact(table: &Table) -> lancedb::Result<bool> {
+    let stats = table.stats().await?;
+    let many = stats.fragment_stats.num_small_fragments > MANY_FRAGMENTS;
+    if !many && stats.num_deleted_rows.unwrap_or(0) * ONE_DELETED_OF <= stats.num_rows {
+        return Ok(false);
+    }
+    let compact = OptimizeAction::Compact { options: CompactionOptions::default(), remap_options: None };
+    table.optimize(compact).await.map(|_| true)
 }

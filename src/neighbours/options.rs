@@ -8,6 +8,30 @@ use super::schema::DOCUMENT_ID;
 use super::{Filter, Neighbour};
 use crate::names::{CollectionName, DocumentId};
 
+/// How far a search goes where an index serves it; without one every search is exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// All embeddings are read.
+    Exact,
+    Index {
+        /// Clusters of the index that are looked through.
+        nprobes: usize,
+        /// Chunks whose exact distance is computed, for each that is wanted.
+        refine: u32,
+    },
+}
+
+impl Effort {
+    pub const MAX_NPROBES: usize = 4096;
+    pub const MAX_REFINE: u32 = 256;
+}
+
+impl Default for Effort {
+    fn default() -> Self {
+        Self::Index { nprobes: 20, refine: 4 }
+    }
+}
+
 /// What a search looks for, and among which chunks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchOptions {
@@ -22,12 +46,21 @@ pub struct SearchOptions {
     pub exclude_documents: Vec<DocumentId>,
     /// Of chunks with the same text only the first in a search's order is a neighbour.
     pub distinct: bool,
+    pub effort: Effort,
 }
 
 impl SearchOptions {
     /// The distinct chunks of a collection, without any other condition.
     pub fn new(collection: CollectionName, neighbours: usize) -> Self {
-        Self { collection, neighbours, max_distance: None, filter: None, exclude_documents: Vec::new(), distinct: true }
+        Self {
+            collection,
+            neighbours,
+            max_distance: None,
+            filter: None,
+            exclude_documents: Vec::new(),
+            distinct: true,
+            effort: Effort::default(),
+        }
     }
 
     /// What a row must fulfil before its distance counts.

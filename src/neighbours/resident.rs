@@ -6,13 +6,12 @@
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
-use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use futures::{StreamExt, TryStreamExt};
 use lance::Dataset;
-use lance::dataset::ProjectionRequest;
 use lance::dataset::fragment::{FileFragment, FragReadConfig};
 use lance_linalg::distance::l2::l2_distance_batch_into;
 use rayon::prelude::*;
@@ -76,7 +75,6 @@ impl Collection {
 
 /// A version of a collection, with its embeddings.
 pub(super) struct Vectors {
-    dataset: Arc<Dataset>,
     fragments: Arc<[Rows]>,
 }
 
@@ -113,15 +111,6 @@ impl Vectors {
         };
         tokio::task::spawn_blocking(search).await.map_err(|panic| lance::Error::internal(panic.to_string()))
     }
-
-    /// Columns of the rows at `addresses`, in their order.
-    ///
-    /// # Errors
-    /// A file cannot be read.
-    pub async fn rows(&self, addresses: &[u64], columns: &[&str]) -> lance::Result<RecordBatch> {
-        let projection = self.dataset.schema().project(columns)?;
-        self.dataset.take_rows(addresses, ProjectionRequest::from_schema(projection)).await
-    }
 }
 
 impl Resident {
@@ -129,11 +118,15 @@ impl Resident {
         Self { most_bytes, held: Mutex::default() }
     }
 
+    pub fn most_bytes(&self) -> u64 {
+        self.most_bytes
+    }
+
     /// The embeddings of a version of a collection, read where they are not held; none where they do not fit the memory.
     ///
     /// # Errors
     /// A file cannot be read.
-    pub async fn vectors(&self, collection: &CollectionName, dataset: Arc<Dataset>) -> lance::Result<Option<Vectors>> {
+    pub async fn vectors(&self, collection: &CollectionName, dataset: &Dataset) -> lance::Result<Option<Vectors>> {
         let Some(field) = dataset.schema().field(EMBEDDING) else { return Ok(None) };
         let DataType::FixedSizeList(_, dimension) = field.data_type() else { return Ok(None) };
         // Addresses stand for rows only where rows have no other ids.
@@ -170,7 +163,7 @@ impl Resident {
             let files = named.into_iter().zip(&fragments).map(|((file, _), rows)| (file, Arc::clone(&rows.vectors)));
             self.keep(collection, files.collect());
         }
-        Ok(Some(Vectors { dataset, fragments: fragments.into() }))
+        Ok(Some(Vectors { fragments: fragments.into() }))
     }
 
     /// What is held of a collection's files; it counts as used.

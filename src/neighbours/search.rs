@@ -1,23 +1,30 @@
-use arrow_array::{Float32Array, Int32Array, UInt32Array};
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow_array::{Float32Array, Int32Array, UInt32Array, UInt64Array};
+use lance::Dataset;
+use lance::dataset::ProjectionRequest;
 use lancedb::expr::{DfExpr, col, lit};
 use lancedb::query::{QueryBase, Select};
 use lancedb::{DistanceType, Table};
 
 use super::database::store;
+use super::index::has_index;
 use super::read::run;
 use super::resident::{Hit, Vectors};
 use super::schema::*;
-use super::{Database, DatabaseError, Neighbour, SearchOptions};
+use super::{Database, DatabaseError, Effort, Neighbour, SearchOptions};
 use crate::names::{CollectionName, DocumentId};
 
 const DISTANCE: &str = "_distance";
+const ROW_ID: &str = "_rowid";
 /// What a search gives of a row, beside its distance.
 const COLUMNS: [&str; 9] =
     [DOCUMENT_ID, CHUNK_INDEX, NEIGHBOUR, CONTINUATION, NEIGHBOUR_TOKENS, CONTINUATION_TOKENS, TITLE, SOURCE, METADATA];
 /// Rows beyond those asked for, so that rows equally near as the last one can be put in order, and copies be left out.
-const SPARE: usize = 8;
-/// The same where another search costs little.
-const SPARE_IN_MEMORY: usize = 2;
+const SPARE: usize = 2;
+/// The same where another search reads all embeddings once more.
+const SPARE_OF_A_SCAN: usize = 8;
 /// Most rows that are read for one query to find out which of the equally near ones come first.
 const MOST_ROWS: usize = 1024;
 
@@ -31,8 +38,9 @@ pub struct Found {
 }
 
 impl Database {
-    /// The chunks nearest to each of `queries` among those that `options` admit, all in the same version of the collection. The search is
-    /// exact and its order is fixed: by distance, then by document id and chunk index.
+    /// The chunks nearest to each of `queries` among those that `options` admit, all in the same version of the collection. Their distances
+    /// are exact and their order is fixed: by distance, then by document id and chunk index. Where an index serves the search, it may
+    /// miss some.
     ///
     /// # Errors
     /// A query has another dimension or a number that is not finite; the store cannot be read.
@@ -44,17 +52,21 @@ impl Database {
         let Some(snapshot) = self.snapshot(collection).await? else {
             return Ok(Found { version: 0, neighbours: vec![Vec::new(); queries.len()] });
         };
-        let version = snapshot.version().await.map_err(|e| store(format!("read collection {collection}"), e))?;
+        let reading = |error| store(format!("search collection {collection}"), error);
+        let version = snapshot.version().await.map_err(reading)?;
         if options.neighbours == 0 || queries.is_empty() {
             return Ok(Found { version, neighbours: vec![Vec::new(); queries.len()] });
         }
         let condition = options.condition();
+        let dataset = self.dataset(collection, &snapshot).await?;
         let vectors = match condition {
-            None => self.vectors(collection, &snapshot).await?,
+            None => self.inner.resident.vectors(collection, &dataset).await.map_err(|e| reading(e.into()))?,
             Some(_) => None,
         };
-        let mut limit = options.neighbours + if vectors.is_some() { SPARE_IN_MEMORY } else { SPARE };
-        let scan = Scan { snapshot, collection, condition, vectors };
+        let scans = vectors.is_none()
+            && (options.effort == Effort::Exact || !has_index(&dataset).await.map_err(|e| reading(e.into()))?);
+        let mut limit = options.neighbours + if scans { SPARE_OF_A_SCAN } else { SPARE };
+        let scan = Scan { snapshot, dataset, collection, condition, vectors, effort: options.effort };
         let found = loop {
             let found = scan.nearest(&queries, limit, None).await?;
             if limit >= MOST_ROWS || found.iter().all(|rows| options.is_decided(rows, limit)) {
@@ -69,12 +81,9 @@ impl Database {
         Ok(Found { version, neighbours })
     }
 
-    /// The collection's embeddings, where they fit the memory that is for them.
-    async fn vectors(&self, collection: &CollectionName, snapshot: &Table) -> Result<Option<Vectors>, DatabaseError> {
-        let doing = |error| store(format!("search collection {collection}"), error);
-        let Some(dataset) = snapshot.dataset() else { return Ok(None) };
-        let dataset = dataset.get().await.map_err(doing)?;
-        self.inner.resident.vectors(collection, dataset).await.map_err(|error| doing(error.into()))
+    async fn dataset(&self, collection: &CollectionName, snapshot: &Table) -> Result<Arc<Dataset>, DatabaseError> {
+        let dataset = snapshot.dataset().expect("a table of this process");
+        dataset.get().await.map_err(|error| store(format!("search collection {collection}"), error))
     }
 
     pub(super) fn check_vector(&self, vector: &[f32]) -> Result<(), DatabaseError> {
@@ -89,10 +98,12 @@ impl Database {
 /// The rows that a search looks at.
 struct Scan<'a> {
     snapshot: Table,
+    dataset: Arc<Dataset>,
     collection: &'a CollectionName,
     condition: Option<DfExpr>,
     /// The embeddings, where they are in memory and there is no condition.
     vectors: Option<Vectors>,
+    effort: Effort,
 }
 
 impl Scan<'_> {
@@ -127,44 +138,19 @@ impl Scan<'_> {
         limit: usize,
         condition: Option<DfExpr>,
     ) -> Result<Vec<Vec<Neighbour>>, DatabaseError> {
-        if let (Some(vectors), None) = (&self.vectors, &condition) {
-            return self.nearest_in_memory(vectors, queries, limit).await;
-        }
-        let doing = |error| store(format!("search collection {}", self.collection), error);
-        let (first, others) = queries.split_first().expect("at least one query");
-        let mut query = self.snapshot.query().nearest_to(first.as_slice()).map_err(doing)?;
-        for other in others {
-            query = query.add_query_vector(other.as_slice()).map_err(doing)?;
-        }
-        // The condition comes before the distance: neighbours that fulfil it are found wherever they are.
-        if let Some(condition) = self.condition.clone().into_iter().chain(condition).reduce(DfExpr::and) {
-            query = query.only_if_expr(condition);
-        }
-        let columns = [&COLUMNS[..], &[DISTANCE]].concat();
-        let query = query.column(EMBEDDING).distance_type(DistanceType::L2).bypass_vector_index().limit(limit);
-        let query = query.select(Select::columns(&columns));
-        let mut found = vec![Vec::new(); queries.len()];
-        for batch in run(&query, self.collection).await? {
-            take_neighbours(&Rows { collection: self.collection.as_str(), batch: &batch }, &mut found)?;
-        }
-        for rows in &mut found {
-            rows.sort_by(Neighbour::order);
-        }
-        Ok(found)
-    }
-
-    async fn nearest_in_memory(
-        &self,
-        vectors: &Vectors,
-        queries: &[Vec<f32>],
-        limit: usize,
-    ) -> Result<Vec<Vec<Neighbour>>, DatabaseError> {
         let doing = |error: lance::Error| store(format!("search collection {}", self.collection), error.into());
-        let hits = vectors.nearest(queries.to_vec(), limit).await.map_err(doing)?;
+        let began = Instant::now();
+        let hits = match (&self.vectors, condition) {
+            (Some(vectors), None) => vectors.nearest(queries.to_vec(), limit).await.map_err(doing)?,
+            (_, condition) => self.hits_in_files(queries, limit, condition).await?,
+        };
         let mut addresses: Vec<u64> = hits.iter().flatten().map(|hit| hit.address).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        let batch = vectors.rows(&addresses, &COLUMNS).await.map_err(doing)?;
+        let searched = began.elapsed();
+        let projection = self.dataset.schema().project(&COLUMNS).map_err(doing)?;
+        let batch = self.dataset.take_rows(&addresses, ProjectionRequest::from_schema(projection)).await.map_err(doing)?;
+        tracing::trace!(queries = queries.len(), limit, ?searched, rows = ?began.elapsed() - searched, "searched");
         let rows = Rows { collection: self.collection.as_str(), batch: &batch };
         if batch.num_rows() != addresses.len() {
             return Err(rows.corrupt(format!("it gave {} rows of {}", batch.num_rows(), addresses.len())));
@@ -179,19 +165,49 @@ impl Scan<'_> {
         });
         found.collect()
     }
+
+    /// What LanceDB finds, by the index or in the files.
+    async fn hits_in_files(
+        &self,
+        queries: &[Vec<f32>],
+        limit: usize,
+        condition: Option<DfExpr>,
+    ) -> Result<Vec<Vec<Hit>>, DatabaseError> {
+        let doing = |error| store(format!("search collection {}", self.collection), error);
+        let (first, others) = queries.split_first().expect("at least one query");
+        let mut query = self.snapshot.query().nearest_to(first.as_slice()).map_err(doing)?;
+        for other in others {
+            query = query.add_query_vector(other.as_slice()).map_err(doing)?;
+        }
+        // The condition comes before the distance: neighbours that fulfil it are found wherever they are.
+        if let Some(condition) = self.condition.clone().into_iter().chain(condition).reduce(DfExpr::and) {
+            query = query.only_if_expr(condition);
+        }
+        query = query.column(EMBEDDING).distance_type(DistanceType::L2).limit(limit);
+        query = match self.effort {
+            Effort::Exact => query.bypass_vector_index(),
+            // It has no meaning without an index.
+            Effort::Index { nprobes, refine } => query.minimum_nprobes(nprobes).map_err(doing)?.refine_factor(refine),
+        };
+        let mut hits = vec![Vec::new(); queries.len()];
+        for batch in run(&query.select(Select::columns(&[DISTANCE])).with_row_id(), self.collection).await? {
+            take_hits(&Rows { collection: self.collection.as_str(), batch: &batch }, &mut hits)?;
+        }
+        Ok(hits)
+    }
 }
 
-fn take_neighbours(rows: &Rows<'_>, found: &mut [Vec<Neighbour>]) -> Result<(), DatabaseError> {
+fn take_hits(rows: &Rows<'_>, hits: &mut [Vec<Hit>]) -> Result<(), DatabaseError> {
     // LanceDB leaves the column out where there is one query only.
-    let of_query: Option<&Int32Array> = match found.len() {
+    let of_query: Option<&Int32Array> = match hits.len() {
         1 => None,
         _ => Some(rows.column("query_index")?),
     };
-    let distances: &Float32Array = rows.column(DISTANCE)?;
+    let (distances, addresses): (&Float32Array, &UInt64Array) = (rows.column(DISTANCE)?, rows.column(ROW_ID)?);
     for row in 0..rows.batch.num_rows() {
         let query = of_query.map_or(0, |column| column.value(row) as usize);
-        let list = found.get_mut(query).ok_or_else(|| rows.corrupt(format!("it answered a query {query}")))?;
-        list.push(neighbour(rows, row, distances.value(row))?);
+        let list = hits.get_mut(query).ok_or_else(|| rows.corrupt(format!("it answered a query {query}")))?;
+        list.push(Hit { distance: distances.value(row), address: addresses.value(row) });
     }
     Ok(())
 }

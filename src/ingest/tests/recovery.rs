@@ -50,7 +50,7 @@ async fn chunks_of_a_write_that_was_never_noted_are_replaced() {
     let text = long_text("x");
     let before = Process::start(folder.path(), FakeEmbedder::default()).await;
     let submission = before.submit(vec![input("a", &text)]).await;
-    let queued = before.catalogue.take_queued(10, 1 << 20).await.unwrap();
+    let queued = before.catalogue.take_queued(None, 10, 1 << 20).await.unwrap();
     before.catalogue.begin_write(&[&queued[0]]).await.unwrap();
     let prepared = before.ingest.prepare(queued, &CancellationToken::new()).await.unwrap().remove(0);
     let mut entries = prepared.entries.unwrap();

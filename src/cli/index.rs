@@ -1,0 +1,173 @@
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use serde::Serialize;
+
+use crate::app::Parts;
+use crate::ingest::IngestLimits;
+use crate::ingest::files::Documents;
+use crate::names::CollectionName;
+use crate::neighbours::{Database, Effort, IndexStats, Neighbour, SearchOptions};
+use crate::settings::Settings;
+use crate::text::chunk_document;
+
+/// Queries of one call where only the answers count.
+const TOGETHER: usize = 64;
+
+#[derive(Args)]
+pub struct IndexArgs {
+    /// Collection to index
+    #[arg(default_value = "default")]
+    collection: String,
+    /// Makes an index anew that is there already; without it, it is extended by what came since
+    #[arg(long)]
+    rebuild: bool,
+    /// Measures searches for the chunks of these files, as `retro ingest` takes them: how long one takes, and how many of the nearest chunks
+    /// it finds
+    #[arg(long, value_name = "PATH")]
+    measure: Vec<PathBuf>,
+    /// Chunks to search for
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    queries: usize,
+    /// Neighbours of each
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    neighbours: usize,
+    /// Clusters of the index to look through; several are measured one after the other
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "20")]
+    nprobes: Vec<usize>,
+    /// Chunks whose exact distance is computed, for each neighbour
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "4")]
+    refine: Vec<u32>,
+}
+
+#[derive(Serialize)]
+struct Built {
+    collection: CollectionName,
+    chunks: u64,
+    seconds: f64,
+    index: Option<IndexStats>,
+    bytes_on_disk: u64,
+}
+
+#[derive(Serialize)]
+struct Measured {
+    nprobes: usize,
+    refine: u32,
+    queries: usize,
+    neighbours: usize,
+    /// Of the nearest chunks, those that the search gives; chunks that are as near as the last one count as well.
+    recall: f64,
+    /// Of one search after the other.
+    p50_ms: f64,
+    p99_ms: f64,
+}
+
+/// Makes or extends a collection's index, and measures it; prints lines of JSON.
+pub async fn run(args: IndexArgs, settings: Settings) -> anyhow::Result<()> {
+    let collection = CollectionName::parse("collection", &args.collection)?;
+    // The index is to answer, not the memory.
+    let parts = Parts::load(&Settings { vectors_mb: 0, ..settings.clone() }).await?;
+    let database = &parts.database;
+    let chunks = database.stats(&collection).await?.chunks;
+    ensure!(chunks > 0, "collection `{collection}` has no chunks");
+    let began = Instant::now();
+    match database.index_stats(&collection).await? {
+        Some(_) if !args.rebuild => database.tend_index(&collection).await?,
+        _ => database.build_index(&collection).await?,
+    }
+    let built = Built {
+        chunks,
+        seconds: began.elapsed().as_secs_f64(),
+        index: database.index_stats(&collection).await?,
+        bytes_on_disk: database.bytes_on_disk(&collection).await?,
+        collection: collection.clone(),
+    };
+    println!("{}", serde_json::to_string(&built)?);
+    if args.measure.is_empty() {
+        return Ok(());
+    }
+    let queries = queries(&args, &parts, &settings).await?;
+    let nearest = nearest(&args, &settings, &parts, &collection, &queries).await?;
+    for &nprobes in &args.nprobes {
+        for &refine in &args.refine {
+            ensure!((1..=Effort::MAX_NPROBES).contains(&nprobes), "`--nprobes` must be 1 to {}", Effort::MAX_NPROBES);
+            ensure!((1..=Effort::MAX_REFINE).contains(&refine), "`--refine` must be 1 to {}", Effort::MAX_REFINE);
+            let options = SearchOptions {
+                effort: Effort::Index { nprobes, refine },
+                ..SearchOptions::new(collection.clone(), args.neighbours)
+            };
+            println!("{}", serde_json::to_string(&measure(database, &options, &queries, &nearest).await?)?);
+        }
+    }
+    Ok(())
+}
+
+/// Embeddings of the files' first chunks.
+async fn queries(args: &IndexArgs, parts: &Parts, settings: &Settings) -> anyhow::Result<Vec<Vec<f32>>> {
+    let mut texts = Vec::new();
+    let mut documents = Documents::find(&args.measure, IngestLimits::from(settings)).reading_apart(std::env::current_exe()?);
+    while texts.len() < args.queries
+        && let Some(document) = documents.next_valid(None)
+    {
+        match document {
+            Ok(document) => {
+                let chunks = chunk_document(&parts.tokenizer, document.text());
+                texts.extend(chunks.iter().map(|chunk| document.text()[chunk.bytes.clone()].to_owned()));
+            }
+            Err(skipped) => eprintln!("skipped {skipped}"),
+        }
+    }
+    texts.truncate(args.queries);
+    ensure!(!texts.is_empty(), "no chunks were found to search for");
+    Ok(parts.embedder.embed(texts).await?)
+}
+
+/// What an exact search finds, in memory: from the files each query would take a reading of all embeddings.
+async fn nearest(
+    args: &IndexArgs,
+    settings: &Settings,
+    parts: &Parts,
+    collection: &CollectionName,
+    queries: &[Vec<f32>],
+) -> anyhow::Result<Vec<Vec<Neighbour>>> {
+    let database = Database::open(&settings.lance_uri(), parts.database.identity().clone(), u64::MAX).await?;
+    let options = SearchOptions { effort: Effort::Exact, ..SearchOptions::new(collection.clone(), args.neighbours) };
+    let mut nearest = Vec::with_capacity(queries.len());
+    for part in queries.chunks(TOGETHER) {
+        nearest.extend(database.search(part.to_vec(), &options).await?.neighbours);
+    }
+    Ok(nearest)
+}
+
+async fn measure(
+    database: &Database,
+    options: &SearchOptions,
+    queries: &[Vec<f32>],
+    nearest: &[Vec<Neighbour>],
+) -> anyhow::Result<Measured> {
+    // The first search reads the index.
+    database.search(queries[..1].to_vec(), options).await?;
+    let (mut milliseconds, mut found, mut wanted) = (Vec::with_capacity(queries.len()), 0, 0);
+    for (query, nearest) in queries.iter().zip(nearest) {
+        let began = Instant::now();
+        let answer = database.search(vec![query.clone()], options).await?;
+        milliseconds.push(began.elapsed().as_secs_f64() * 1000.0);
+        let last = nearest.last().context("an exact search found nothing")?.distance;
+        wanted += nearest.len();
+        found += answer.neighbours[0].iter().filter(|neighbour| neighbour.distance <= last).count().min(nearest.len());
+    }
+    milliseconds.sort_by(f64::total_cmp);
+    let percentile = |of: usize| milliseconds[(milliseconds.len() * of / 100).min(milliseconds.len() - 1)];
+    let Effort::Index { nprobes, refine } = options.effort else { unreachable!("the caller measures the index") };
+    Ok(Measured {
+        nprobes,
+        refine,
+        queries: queries.len(),
+        neighbours: options.neighbours,
+        recall: found as f64 / wanted as f64,
+        p50_ms: percentile(50),
+        p99_ms: percentile(99),
+    })
+}
