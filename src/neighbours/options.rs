@@ -22,12 +22,22 @@ pub struct SearchOptions {
     pub exclude_documents: Vec<DocumentId>,
     /// Of chunks with the same text only the first in a search's order is a neighbour.
     pub distinct: bool,
+    /// Version of the collection to search; the newest where none is named.
+    pub as_of: Option<u64>,
 }
 
 impl SearchOptions {
     /// The distinct chunks of a collection, without any other condition.
     pub fn new(collection: CollectionName, neighbours: usize) -> Self {
-        Self { collection, neighbours, max_distance: None, filter: None, exclude_documents: Vec::new(), distinct: true }
+        Self {
+            collection,
+            neighbours,
+            max_distance: None,
+            filter: None,
+            exclude_documents: Vec::new(),
+            distinct: true,
+            as_of: None,
+        }
     }
 
     /// What a row must fulfil before its distance counts.

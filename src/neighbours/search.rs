@@ -24,7 +24,7 @@ const MOST_ROWS: usize = 1024;
 /// The answer to a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// Version of the collection that was searched; 0 if it has never held a chunk.
+    /// Version of the collection that was searched; 0 before its first.
     pub version: u64,
     /// For each query its neighbours, nearest first.
     pub neighbours: Vec<Vec<Neighbour>>,
@@ -35,13 +35,21 @@ impl Database {
     /// exact and its order is fixed: by distance, then by document id and chunk index.
     ///
     /// # Errors
-    /// A query has another dimension or a number that is not finite; the store cannot be read.
+    /// A query has another dimension or a number that is not finite; the version that `options` name is not kept; the store cannot be read.
     pub async fn search(&self, queries: Vec<Vec<f32>>, options: &SearchOptions) -> Result<Found, DatabaseError> {
         for query in &queries {
             self.check_vector(query)?;
         }
+        match self.search_once(queries.clone(), options).await {
+            // A collection that is removed takes the files from under its searches, and so does a version that is no longer kept.
+            Err(DatabaseError::Store { .. }) => self.search_once(queries, options).await,
+            found => found,
+        }
+    }
+
+    async fn search_once(&self, queries: Vec<Vec<f32>>, options: &SearchOptions) -> Result<Found, DatabaseError> {
         let collection = &options.collection;
-        let Some(snapshot) = self.snapshot(collection).await? else {
+        let Some(snapshot) = self.searched(options).await? else {
             return Ok(Found { version: 0, neighbours: vec![Vec::new(); queries.len()] });
         };
         let version = snapshot.version().await.map_err(|e| store(format!("read collection {collection}"), e))?;
@@ -50,7 +58,7 @@ impl Database {
         }
         let condition = options.condition();
         let vectors = match condition {
-            None => self.vectors(collection, &snapshot).await?,
+            None => self.vectors(options, &snapshot).await?,
             Some(_) => None,
         };
         let mut limit = options.neighbours + if vectors.is_some() { SPARE_IN_MEMORY } else { SPARE };
@@ -70,11 +78,12 @@ impl Database {
     }
 
     /// The collection's embeddings, where they fit the memory that is for them.
-    async fn vectors(&self, collection: &CollectionName, snapshot: &Table) -> Result<Option<Vectors>, DatabaseError> {
+    async fn vectors(&self, options: &SearchOptions, snapshot: &Table) -> Result<Option<Vectors>, DatabaseError> {
+        let collection = &options.collection;
         let doing = |error| store(format!("search collection {collection}"), error);
         let Some(dataset) = snapshot.dataset() else { return Ok(None) };
         let dataset = dataset.get().await.map_err(doing)?;
-        self.inner.resident.vectors(collection, dataset).await.map_err(|error| doing(error.into()))
+        self.inner.resident.vectors(collection, dataset, options.as_of.is_none()).await.map_err(|error| doing(error.into()))
     }
 
     pub(super) fn check_vector(&self, vector: &[f32]) -> Result<(), DatabaseError> {
