@@ -12,8 +12,7 @@ use crate::embedder::{Embedder, Precision};
 use crate::generate::{CompletionRequest, Generator, Retriever, fold};
 use crate::ingest::{Ingest, IngestLimits};
 use crate::model::{Checked, Encoder, Manifest, Model, ModelFolder, ModelOptions};
-use crate::names::CollectionName;
-use crate::neighbours::{Database, DatabaseError, Identity};
+use crate::neighbours::{Database, Identity};
 use crate::onnx::{Device, Runtime};
 use crate::settings::{EmbedderPrecision, Settings};
 use crate::text::Tokenizer;
@@ -64,14 +63,6 @@ impl Parts {
         let ingest =
             Ingest::new(catalogue.clone(), database.clone(), Arc::clone(&tokenizer), embedder.clone(), settings.writer_lock());
         Ok(Self { runtime, device, model, tokenizer, embedder, database, retriever, catalogue, ingest })
-    }
-
-    /// Whether a collection is there; the default one always counts as existing, though empty.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub async fn has_collection(&self, collection: &CollectionName) -> Result<bool, DatabaseError> {
-        Ok(*collection == CollectionName::default() || self.database.exists(collection).await?)
     }
 
     /// Loads the model and starts its thread.

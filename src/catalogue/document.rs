@@ -191,7 +191,7 @@ impl Catalogue {
     }
 }
 
-fn json_ids(ids: &[&DocumentId]) -> String {
+pub(super) fn json_ids(ids: &[&DocumentId]) -> String {
     Value::from(ids.iter().map(|id| id.as_str()).collect::<Vec<_>>()).to_string()
 }
 

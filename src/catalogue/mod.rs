@@ -1,6 +1,7 @@
 //! The catalogue: documents, tasks, and the texts that wait to be chunked, in SQL. Everything that was answered for is on the disk here
 //! first; the retrieval database follows.
 
+mod collection;
 mod document;
 mod page;
 mod queue;
@@ -12,9 +13,11 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub use collection::{CollectionRecord, Totals};
 pub use document::{Document, DocumentCounts, DocumentStatus};
 pub use page::{Cursor, Page};
 pub use queue::{Outcome, QueuedDocument, WriteTicket};
+pub use removal::{Labels, Submitted};
 pub use store::{Catalogue, CatalogueError};
 pub use submit::NewRecord;
 pub use task::{Task, TaskDocuments, TaskStatus};

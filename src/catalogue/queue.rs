@@ -40,21 +40,21 @@ pub enum Outcome {
 }
 
 impl Catalogue {
-    /// Whether a document waits to be chunked or to be removed.
+    /// Whether a document waits to be chunked or to be removed, or a collection to be removed.
     ///
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn has_work(&self) -> Result<bool, CatalogueError> {
         Ok(sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM outbox CROSS JOIN documents ON documents.id = outbox.document_id WHERE status = 'pending') \
-             OR EXISTS (SELECT 1 FROM documents WHERE status = 'deleting')",
+             OR EXISTS (SELECT 1 FROM documents WHERE status = 'deleting') OR EXISTS (SELECT 1 FROM collections WHERE deleting)",
         )
         .fetch_one(self.reader())
         .await?)
     }
 
     /// The documents that wait longest of those with a number beyond `after`, at least one and then at most `documents` with at most `bytes`
-    /// of text together. Their tasks run from now on.
+    /// of text together. Their tasks run from now on. Documents of a collection whose removal is promised wait till it is done.
     ///
     /// # Errors
     /// The catalogue cannot be read or written.
@@ -67,7 +67,7 @@ impl Catalogue {
         // The cross join keeps SQLite from sorting all that waits for the sake of the first few.
         let rows = sqlx::query(
             "SELECT seq, bytes FROM outbox CROSS JOIN documents ON documents.id = outbox.document_id WHERE status = 'pending' \
-             AND seq > ? ORDER BY seq LIMIT ?",
+             AND seq > ? AND collection NOT IN (SELECT name FROM collections WHERE deleting) ORDER BY seq LIMIT ?",
         )
         .bind(after.unwrap_or(i64::MIN))
         .bind(documents)
@@ -107,7 +107,7 @@ impl Catalogue {
     }
 
     /// Asks leave to write the chunks of `documents`, and notes where they will be, which makes the writing safe to interrupt. A document
-    /// that was submitted again or deleted since it was taken gets no ticket.
+    /// that was submitted again or deleted since it was taken gets no ticket, and neither has one whose collection is to be removed first.
     ///
     /// # Errors
     /// The catalogue cannot be written.
@@ -189,7 +189,7 @@ impl Catalogue {
 async fn is_current(transaction: &mut Transaction<'static, Sqlite>, document: &QueuedDocument) -> Result<bool, CatalogueError> {
     Ok(sqlx::query_scalar(
         "SELECT EXISTS (SELECT 1 FROM outbox JOIN documents ON documents.id = outbox.document_id \
-         WHERE seq = ? AND status = 'pending')",
+         WHERE seq = ? AND status = 'pending' AND collection NOT IN (SELECT name FROM collections WHERE deleting))",
     )
     .bind(document.seq)
     .fetch_one(&mut **transaction)

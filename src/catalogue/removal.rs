@@ -1,9 +1,61 @@
-use super::document::{collection_name, document_id};
+use std::collections::BTreeMap;
+
+use futures::TryStreamExt;
+use serde_json::Value;
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::document::{collection_name, document_id, json_ids};
 use super::task::{Settled, settle};
 use super::{Catalogue, CatalogueError};
 use crate::names::{CollectionName, DocumentId};
 
+/// What a document says of itself, in its newest revision.
+#[derive(Clone, Copy, Debug)]
+pub struct Labels<'a> {
+    pub id: &'a str,
+    pub title: &'a str,
+    pub source: &'a str,
+    /// A JSON object.
+    pub metadata: &'a str,
+}
+
+/// One submission of a document: a task holds a document once, so the two together name it for ever.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submitted {
+    pub id: DocumentId,
+    pub(super) task_id: String,
+}
+
 impl Catalogue {
+    /// The documents of a collection that `accepts` takes, in the order of their ids.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read, or `accepts` says what is wrong with what it holds.
+    pub async fn documents_where(
+        &self,
+        collection: &CollectionName,
+        accepts: impl Fn(Labels<'_>) -> Result<bool, String>,
+    ) -> Result<Vec<Submitted>, CatalogueError> {
+        let mut rows = sqlx::query(
+            "SELECT id, title, source, metadata, task_id FROM documents WHERE collection = ? AND status <> 'deleting' ORDER BY id",
+        )
+        .bind(collection.as_str())
+        .fetch(self.reader());
+        let mut found = Vec::new();
+        while let Some(row) = rows.try_next().await? {
+            let labels = Labels {
+                id: row.try_get("id")?,
+                title: row.try_get("title")?,
+                source: row.try_get("source")?,
+                metadata: row.try_get("metadata")?,
+            };
+            if accepts(labels).map_err(|reason| CatalogueError::Corrupt { what: "document", reason })? {
+                found.push(Submitted { id: document_id(&row, "id")?, task_id: row.try_get("task_id")? });
+            }
+        }
+        Ok(found)
+    }
+
     /// Promises the removal of a document: from now on the catalogue does not show it, and its text no longer waits. Gives whether there
     /// was such a document.
     ///
@@ -18,10 +70,31 @@ impl Catalogue {
         if marked.rows_affected() == 0 {
             return Ok(false);
         }
-        sqlx::query("DELETE FROM outbox WHERE document_id = ?").bind(id.as_str()).execute(&mut *transaction).await?;
-        settle(&mut transaction, id.as_str(), Settled::Withdrawn).await?;
+        withdraw(&mut transaction, &json_ids(&[id])).await?;
         transaction.commit().await?;
         Ok(true)
+    }
+
+    /// Promises the removal of all of `documents`, or of none. One that was submitted again or removed since it was found is passed over;
+    /// gives the others, in their order.
+    ///
+    /// # Errors
+    /// The catalogue cannot be written.
+    pub async fn begin_removals(&self, documents: &[Submitted]) -> Result<Vec<DocumentId>, CatalogueError> {
+        let keys: Vec<_> = documents.iter().map(|document| [document.id.as_str(), &document.task_id]).collect();
+        let mut transaction = self.write().await?;
+        let rows = sqlx::query(
+            "UPDATE documents SET status = 'deleting' WHERE status <> 'deleting' AND (id, task_id) IN \
+             (SELECT value ->> 0, value ->> 1 FROM json_each(?)) RETURNING id",
+        )
+        .bind(Value::from(keys.iter().map(|key| Value::from(key.to_vec())).collect::<Vec<_>>()).to_string())
+        .fetch_all(&mut *transaction)
+        .await?;
+        let mut marked = rows.iter().map(|row| document_id(row, "id")).collect::<Result<Vec<_>, _>>()?;
+        marked.sort();
+        withdraw(&mut transaction, &json_ids(&marked.iter().collect::<Vec<_>>())).await?;
+        transaction.commit().await?;
+        Ok(marked)
     }
 
     /// Documents whose removal was promised and is not done.
@@ -38,24 +111,61 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn placements(&self, id: &DocumentId) -> Result<Vec<CollectionName>, CatalogueError> {
-        let rows = sqlx::query("SELECT collection FROM placements WHERE document_id = ?")
-            .bind(id.as_str())
-            .fetch_all(self.reader())
-            .await?;
-        rows.iter().map(|row| collection_name(row, "collection")).collect()
+        Ok(self.placements_of(std::slice::from_ref(id)).await?.into_keys().collect())
     }
 
-    /// Forgets a document whose chunks are gone, unless it was submitted again since the removal was promised.
+    /// Collections that may hold chunks of some of `ids`, each with those.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn placements_of(&self, ids: &[DocumentId]) -> Result<BTreeMap<CollectionName, Vec<DocumentId>>, CatalogueError> {
+        let rows = sqlx::query(
+            "SELECT collection, document_id FROM placements WHERE document_id IN (SELECT value FROM json_each(?)) \
+             ORDER BY collection, document_id",
+        )
+        .bind(json_ids(&ids.iter().collect::<Vec<_>>()))
+        .fetch_all(self.reader())
+        .await?;
+        let mut placements = BTreeMap::new();
+        for row in &rows {
+            let documents: &mut Vec<_> = placements.entry(collection_name(row, "collection")?).or_default();
+            documents.push(document_id(row, "document_id")?);
+        }
+        Ok(placements)
+    }
+
+    /// Forgets documents whose chunks are gone, but for those that were submitted again since the removal was promised.
     ///
     /// # Errors
     /// The catalogue cannot be written.
-    pub async fn finish_removal(&self, id: &DocumentId) -> Result<(), CatalogueError> {
+    pub async fn finish_removals(&self, ids: &[DocumentId]) -> Result<(), CatalogueError> {
         let mut transaction = self.write().await?;
-        sqlx::query("DELETE FROM documents WHERE id = ? AND status = 'deleting'")
-            .bind(id.as_str())
+        sqlx::query("DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?)) AND status = 'deleting'")
+            .bind(json_ids(&ids.iter().collect::<Vec<_>>()))
             .execute(&mut *transaction)
             .await?;
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// Drops the texts that wait of documents that were just marked, and tells the tasks that wait for them.
+///
+/// # Arguments
+/// * `ids` - a JSON list.
+pub(super) async fn withdraw(transaction: &mut Transaction<'static, Sqlite>, ids: &str) -> Result<(), CatalogueError> {
+    sqlx::query("DELETE FROM outbox WHERE document_id IN (SELECT value FROM json_each(?))")
+        .bind(ids)
+        .execute(&mut **transaction)
+        .await?;
+    // Of many documents that are ready no task waits for any.
+    let awaited: Vec<String> =
+        sqlx::query_scalar("SELECT DISTINCT document_id FROM waiting WHERE document_id IN (SELECT value FROM json_each(?))")
+            .bind(ids)
+            .fetch_all(&mut **transaction)
+            .await?;
+    for id in awaited {
+        settle(transaction, &id, Settled::Withdrawn).await?;
+    }
+    Ok(())
 }

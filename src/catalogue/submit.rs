@@ -1,6 +1,7 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::collection::note_collection;
 use super::store::now;
 use super::task::task;
 use super::{Catalogue, CatalogueError, Task};
@@ -43,6 +44,7 @@ impl Catalogue {
         .await?;
         let task = task(&row)?;
         for document in documents {
+            note_collection(&mut transaction, &document.collection, &created_at).await?;
             sqlx::query(
                 "INSERT INTO documents (id, collection, title, source, metadata, status, bytes, sha256, task_id, created_at, updated_at, \
                  content_hash) VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9, ?9, ?10) \

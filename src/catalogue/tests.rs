@@ -143,11 +143,11 @@ async fn a_removal_withdraws_the_text_and_is_remembered() {
     assert_eq!(after.promised_removals().await.unwrap(), [id("a")]);
     assert_eq!(after.placements(&id("a")).await.unwrap(), [CollectionName::default()]);
     after.submit(&[record("a", "again")]).await.unwrap();
-    after.finish_removal(&id("a")).await.unwrap();
+    after.finish_removals(&[id("a")]).await.unwrap();
     let document = after.document(&id("a")).await.unwrap().unwrap();
     assert_eq!((document.status, document.revision), (DocumentStatus::Pending, 1), "what came later stays");
     after.begin_removal(&id("a")).await.unwrap();
-    after.finish_removal(&id("a")).await.unwrap();
+    after.finish_removals(&[id("a")]).await.unwrap();
     assert!(after.placements(&id("a")).await.unwrap().is_empty());
     assert!(!after.has_work().await.unwrap());
 }

@@ -3,7 +3,7 @@ use std::io::{self, Write};
 use clap::Args;
 
 use super::print;
-use super::search_args::{SearchArgs, ensure_collection};
+use super::search_args::{SearchArgs, ensure_searchable};
 use crate::app::Parts;
 use crate::generate::{CompletionRequest, Event, RetrievalRequest, Stop};
 use crate::settings::Settings;
@@ -59,8 +59,8 @@ pub async fn run(args: CompleteArgs, settings: Settings) -> anyhow::Result<()> {
     let parts = Parts::load(&settings).await?;
     let generator = parts.generator(&settings)?;
     let request = args.into_request().validate(&generator.limits(), &parts.tokenizer)?;
-    if let Some(collection) = request.collection() {
-        ensure_collection(&parts, collection).await?;
+    if let Some(options) = request.search() {
+        ensure_searchable(&parts, options).await?;
     }
     let mut events = generator.submit(request)?;
     while let Some(event) = events.next().await {
@@ -103,6 +103,7 @@ impl CompleteArgs {
                 filter: search.filter,
                 exclude_documents: search.exclude_documents,
                 distinct: search.distinct,
+                as_of: search.as_of,
                 alignment,
                 interval: self.interval,
                 prefetch: self.prefetch,

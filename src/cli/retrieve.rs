@@ -3,7 +3,7 @@ use std::io;
 use clap::Args;
 
 use super::print;
-use super::search_args::{SearchArgs, ensure_collection};
+use super::search_args::{SearchArgs, ensure_searchable};
 use crate::app::Parts;
 use crate::generate::Limits;
 use crate::settings::Settings;
@@ -22,7 +22,7 @@ pub async fn run(args: RetrieveArgs, settings: Settings) -> anyhow::Result<()> {
     let parts = Parts::load(&settings).await?;
     let (alignment, limits) = (args.search.alignment, Limits::from(parts.model.manifest().as_ref()));
     let options = args.search.into_request().validate("", &limits)?;
-    ensure_collection(&parts, &options.collection).await?;
+    ensure_searchable(&parts, &options).await?;
     let found = parts.retriever.retrieve_text(&args.text, alignment.unwrap_or_default(), &options).await?;
     let mut out = io::stdout().lock();
     for chunk in &found.chunks {

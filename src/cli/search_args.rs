@@ -2,7 +2,7 @@ use clap::Args;
 
 use crate::app::Parts;
 use crate::generate::{Alignment, FilterRequest, SearchRequest};
-use crate::names::CollectionName;
+use crate::neighbours::SearchOptions;
 
 /// What a search for neighbours can be told.
 #[derive(Args)]
@@ -25,6 +25,9 @@ pub struct SearchArgs {
     /// Takes chunks with the same text for different neighbours
     #[arg(long)]
     pub no_distinct: bool,
+    /// Searches this version of the collection, which must still be kept, instead of the newest
+    #[arg(long, value_name = "VERSION")]
+    pub as_of: Option<u64>,
     /// Where the chunk grid lies: prompt_end or prompt_start [default: prompt_end]
     #[arg(long, value_name = "GRID", value_parser = parse_alignment)]
     pub alignment: Option<Alignment>,
@@ -39,6 +42,7 @@ impl SearchArgs {
             filter: self.filter,
             exclude_documents: Some(self.exclude_document),
             distinct: Some(!self.no_distinct),
+            as_of: self.as_of,
         }
     }
 }
@@ -54,8 +58,9 @@ fn parse_alignment(given: &str) -> Result<Alignment, String> {
 }
 
 /// # Errors
-/// The collection does not exist.
-pub async fn ensure_collection(parts: &Parts, collection: &CollectionName) -> anyhow::Result<()> {
-    anyhow::ensure!(parts.has_collection(collection).await?, "there is no collection `{collection}`");
-    Ok(())
+/// The collection does not exist, or does not keep the version that is to be searched.
+pub async fn ensure_searchable(parts: &Parts, options: &SearchOptions) -> anyhow::Result<()> {
+    let collection = &options.collection;
+    anyhow::ensure!(parts.ingest.has_collection(collection).await?, "there is no collection `{collection}`");
+    Ok(parts.database.check_version(options).await?)
 }

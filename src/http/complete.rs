@@ -20,7 +20,7 @@ use super::json::Json;
 use super::observe::{RequestId, StreamEnd};
 use super::openapi::{BODY_ERRORS, error_responses};
 use super::problem::{ApiError, Code};
-use super::retrieve::check_collection;
+use super::retrieve::check_search;
 use crate::app::App;
 use crate::generate::{
     ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, RetrievalSummary, Timings, TokenLogProbs,
@@ -78,6 +78,7 @@ impl IntoResponses for GenerationErrors {
             &[
                 Code::CollectionNotFound,
                 Code::InvalidValue,
+                Code::VersionNotKept,
                 Code::Overloaded,
                 Code::GenerationFailed,
                 Code::RetrievalFailed,
@@ -162,8 +163,8 @@ async fn complete(
 ) -> Result<Response, ApiError> {
     let (wants_stream, wants_logprobs) = (request.stream, request.logprobs.is_some());
     let valid = request.validate(&app.generator.limits(), &app.parts.tokenizer)?;
-    if let Some(collection) = valid.collection() {
-        check_collection(&app, collection, "retrieval.collection").await?;
+    if let Some(options) = valid.search() {
+        check_search(&app, options, "retrieval.").await?;
     }
     let events = app.generator.submit(valid)?;
     let cut = app.lifecycle.cut();

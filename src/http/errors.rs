@@ -22,13 +22,23 @@ impl From<GenerateError> for ApiError {
 
 impl From<RetrievalError> for ApiError {
     fn from(error: RetrievalError) -> Self {
-        Self::server(Code::RetrievalFailed, error)
+        match &error {
+            RetrievalError::Database(error) => of_database(error),
+            RetrievalError::Embedder(_) => Self::server(Code::RetrievalFailed, error),
+        }
     }
 }
 
 impl From<DatabaseError> for ApiError {
     fn from(error: DatabaseError) -> Self {
-        Self::server(Code::RetrievalFailed, error)
+        of_database(&error)
+    }
+}
+
+fn of_database(error: &DatabaseError) -> ApiError {
+    match error {
+        DatabaseError::VersionNotKept { .. } => ApiError::new(Code::VersionNotKept, error.to_string()),
+        error => ApiError::server(Code::RetrievalFailed, error),
     }
 }
 

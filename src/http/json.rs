@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody, PathRejection};
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody, RawPathParamsRejection};
+use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -41,20 +41,37 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// The `id` in a path.
+/// The `id` in a path, or what stands in its place: the last part of a path that is a route of its own.
 pub struct IdPath(pub String);
+
+/// The `name` in a path.
+pub struct NamePath(pub String);
 
 impl<S: Send + Sync> FromRequestParts<S> for IdPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        match Path::<String>::from_request_parts(parts, state).await {
-            Ok(Path(id)) => Ok(Self(id)),
-            Err(PathRejection::FailedToDeserializePathParams(_)) => {
-                Err(ApiError::new(Code::InvalidUtf8, "the id in the path is not UTF-8").with_field("id"))
-            }
-            Err(rejection) => Err(ApiError::server(Code::Internal, rejection)),
+        path_parameter(parts, state, "id").await.map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        path_parameter(parts, state, "name").await.map(Self)
+    }
+}
+
+/// The one parameter of a path; `field` names it in errors.
+async fn path_parameter<S: Send + Sync>(parts: &mut Parts, state: &S, field: &str) -> Result<String, ApiError> {
+    let last = parts.uri.path().rsplit('/').next().unwrap_or_default().to_owned();
+    match RawPathParams::from_request_parts(parts, state).await {
+        Ok(parameters) => Ok(parameters.iter().next().map_or(last, |(_, value)| value.to_owned())),
+        Err(RawPathParamsRejection::InvalidUtf8InPathParam(_)) => {
+            Err(ApiError::new(Code::InvalidUtf8, format!("the {field} in the path is not UTF-8")).with_field(field))
         }
+        Err(rejection) => Err(ApiError::server(Code::Internal, rejection)),
     }
 }
 

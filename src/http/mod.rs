@@ -1,5 +1,6 @@
 //! The HTTP server: router, one file a resource, errors, OpenAPI.
 
+mod collections;
 mod complete;
 mod docs;
 mod documents;
@@ -60,6 +61,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(score::router())
         .merge(retrieve::router())
         .merge(documents::router())
+        .merge(collections::router())
         .merge(tasks::router())
         .merge(server::router())
         .merge(docs::router())

@@ -22,6 +22,7 @@ use super::problem::{ApiError, Code, Problem};
         (name = "Scoring", description = "How probable a text is to the model, with the neighbours it reads and without them"),
         (name = "Retrieval", description = "The neighbours of a text, without the model"),
         (name = "Documents", description = "What the database knows"),
+        (name = "Collections", description = "Databases side by side: a search sees one of them"),
         (name = "Tasks", description = "How the ingestion goes"),
         (name = "Server", description = "State and description of the server")
     )

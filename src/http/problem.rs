@@ -49,6 +49,7 @@ codes! {
     TaskNotFound "task_not_found" NOT_FOUND "No such task" "there is no task `0198c0f2a7e07d3c8f0d1c2b3a495867`";
     CollectionNotFound "collection_not_found" NOT_FOUND "No such collection" "there is no collection `wiki`";
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The route has no such method" "GET is not a method of this route; the header Allow names those that are";
+    CollectionExists "collection_exists" CONFLICT "The collection is there already" "there is a collection `wiki` already";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large" "the body has more than 67108864 bytes (setting max_body_bytes)";
     DocumentTooLarge "document_too_large" PAYLOAD_TOO_LARGE "A document is too large" "`text` has 20000000 bytes, at most 10485760 are allowed";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The content type is not supported" "send content-type: application/json";
@@ -56,6 +57,7 @@ codes! {
     MissingField "missing_field" UNPROCESSABLE_ENTITY "A field is missing" "`prompt` is missing";
     UnknownField "unknown_field" UNPROCESSABLE_ENTITY "A field is unknown" "`max_token` is unknown, expected one of `prompt`, `max_tokens`";
     InvalidValue "invalid_value" UNPROCESSABLE_ENTITY "A field breaks a rule" "`max_tokens` must be at least 1, is 0";
+    VersionNotKept "version_not_kept" UNPROCESSABLE_ENTITY "The version of the collection is not kept" "collection \"wiki\" does not keep version 12; it keeps versions 3 to 9";
     Overloaded "overloaded" TOO_MANY_REQUESTS "Too many requests wait" "the queue is full; try again in 2 seconds";
     GenerationFailed "generation_failed" INTERNAL_SERVER_ERROR "The model failed" "the model failed; the server's log has the reason";
     RetrievalFailed "retrieval_failed" INTERNAL_SERVER_ERROR "The retrieval failed" "the neighbours could not be found; the server's log has the reason";

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::generate::{Alignment, FilterRequest, NeighbourView, SearchRequest};
 use crate::invalid::Invalid;
 use crate::names::CollectionName;
+use crate::neighbours::{DatabaseError, SearchOptions};
 
 /// Longest text whose neighbours may be looked at, in bytes: some hundred chunks.
 const MAX_TEXT: usize = 64 << 10;
@@ -55,6 +56,11 @@ struct RetrieveRequest {
     #[serde(default)]
     #[schema(example = true)]
     distinct: Option<bool>,
+    /// Version of the collection to search instead of the newest, as an earlier answer named it in `database_version`; one that is still
+    /// kept. It holds what the collection held then, documents that were deleted or replaced since included.
+    #[serde(default)]
+    #[schema(example = json!(null))]
+    as_of: Option<u64>,
     /// Where the chunk grid lies (default `prompt_end`).
     #[serde(default)]
     alignment: Option<Alignment>,
@@ -63,7 +69,7 @@ struct RetrieveRequest {
 #[derive(Serialize, ToSchema)]
 struct RetrieveResponse {
     chunks: Vec<RetrievedChunk>,
-    /// Version of the collection that was searched; 0 where it holds nothing.
+    /// Version of the collection that was searched; 0 before its first change.
     #[schema(example = 7)]
     database_version: u64,
 }
@@ -82,7 +88,7 @@ impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         error_responses(&[
             BODY_ERRORS,
-            &[Code::CollectionNotFound, Code::InvalidValue, Code::RetrievalFailed, Code::ShuttingDown],
+            &[Code::CollectionNotFound, Code::InvalidValue, Code::VersionNotKept, Code::RetrievalFailed, Code::ShuttingDown],
         ])
     }
 }
@@ -133,9 +139,10 @@ async fn retrieve(
         filter: request.filter,
         exclude_documents: request.exclude_documents,
         distinct: request.distinct,
+        as_of: request.as_of,
     };
     let options = search.validate("", &app.generator.limits())?;
-    check_collection(&app, &options.collection, "collection").await?;
+    check_search(&app, &options, "").await?;
     let found = app.parts.retriever.retrieve_text(&request.text, request.alignment.unwrap_or_default(), &options).await?;
     let chunks = found.chunks.into_iter().map(|chunk| RetrievedChunk {
         chunk: chunk.chunk,
@@ -145,10 +152,22 @@ async fn retrieve(
     Ok(axum::Json(RetrieveResponse { chunks: chunks.collect(), database_version: found.version }))
 }
 
+/// `prefix` stands before the names of the fields in errors.
+///
+/// # Errors
+/// The collection does not exist, or does not keep the version that is to be searched.
+pub async fn check_search(app: &App, options: &SearchOptions, prefix: &str) -> Result<(), ApiError> {
+    check_collection(app, &options.collection, &format!("{prefix}collection")).await?;
+    app.parts.database.check_version(options).await.map_err(|error| match error {
+        DatabaseError::VersionNotKept { .. } => ApiError::from(error).with_field(format!("{prefix}as_of")),
+        error => error.into(),
+    })
+}
+
 /// # Errors
 /// The collection does not exist.
 pub async fn check_collection(app: &App, collection: &CollectionName, field: &str) -> Result<(), ApiError> {
-    if app.parts.has_collection(collection).await? {
+    if app.parts.ingest.has_collection(collection).await? {
         return Ok(());
     }
     Err(ApiError::new(Code::CollectionNotFound, format!("there is no collection `{collection}`")).with_field(field))

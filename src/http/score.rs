@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use super::complete::{GenerationErrors, RetrievalReport};
 use super::json::Json;
 use super::problem::ApiError;
-use super::retrieve::check_collection;
+use super::retrieve::check_search;
 use crate::app::App;
 use crate::generate::{Score, ScoreRequest};
 use crate::text::Tokenizer;
@@ -108,8 +108,8 @@ struct ScoredToken {
 async fn score(State(app): State<Arc<App>>, Json(request): Json<ScoreRequest>) -> Result<axum::Json<ScoreResponse>, ApiError> {
     let wants_tokens = request.token_log_probs;
     let valid = request.validate(&app.generator.limits(), &app.parts.tokenizer)?;
-    if let Some(collection) = valid.collection() {
-        check_collection(&app, collection, "retrieval.collection").await?;
+    if let Some(options) = valid.search() {
+        check_search(&app, options, "retrieval.").await?;
     }
     let cut = app.lifecycle.cut();
     let score = tokio::select! {

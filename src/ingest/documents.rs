@@ -198,43 +198,4 @@ impl Ingest {
         }
         Ok(Some(Vec::new()))
     }
-
-    /// Deletes a document; gives whether there was one. After the return no search sees a chunk of it, not even if a worker was writing it
-    /// when the call came; a crash before the return leaves it deleted or as it was. The call goes on if its caller stops waiting.
-    ///
-    /// # Errors
-    /// A store cannot be written. The deletion may have been promised by then; a worker then completes it.
-    pub async fn delete(&self, id: &DocumentId) -> Result<bool, IngestError> {
-        let (this, id) = (self.clone(), id.clone());
-        tokio::spawn(async move {
-            let _guard = this.inner.changes.hold().await?;
-            let existed = this.inner.catalogue.begin_removal(&id).await?;
-            if existed {
-                this.inner.progress.notify_waiters();
-                this.remove_promised(&id).await?;
-            }
-            Ok(existed)
-        })
-        .await?
-    }
-
-    /// Completes promised removals that a crash or an error has left.
-    pub(super) async fn complete_removals(&self) -> Result<(), IngestError> {
-        if self.inner.catalogue.promised_removals().await?.is_empty() {
-            return Ok(());
-        }
-        let _guard = self.inner.changes.hold().await?;
-        // Read again: what was promised before may be done, and the document be there again.
-        for id in self.inner.catalogue.promised_removals().await? {
-            self.remove_promised(&id).await?;
-        }
-        Ok(())
-    }
-
-    async fn remove_promised(&self, id: &DocumentId) -> Result<(), IngestError> {
-        for collection in self.inner.catalogue.placements(id).await? {
-            self.inner.database.delete_document(&collection, id).await?;
-        }
-        Ok(self.inner.catalogue.finish_removal(id).await?)
-    }
 }

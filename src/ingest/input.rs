@@ -31,7 +31,8 @@ impl Default for IngestLimits {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DocumentInput {
-    /// 1 to 128 of `A-Z a-z 0-9 . _ : -`; made up if left out. A document that has this id already is replaced.
+    /// 1 to 128 of `A-Z a-z 0-9 . _ : -`; made up if left out, unless the path names it. A document that has this id already is
+    /// replaced.
     #[schema(example = "dune-2021")]
     pub id: Option<String>,
     #[schema(example = "Dune is a 2021 American epic science fiction film directed by Denis Villeneuve.")]

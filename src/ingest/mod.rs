@@ -5,12 +5,14 @@
 //! it notes where they go, so that whoever goes on after a kill replaces what may be there; and only when the chunks are on the disk does
 //! one transaction say `ready` and drop the text. So nothing is lost and nothing is there twice.
 
+mod collections;
 mod documents;
 mod embed;
 pub mod files;
 mod input;
 mod locks;
 mod pipeline;
+mod removal;
 mod worker;
 
 #[cfg(test)]
@@ -18,6 +20,7 @@ mod tests;
 
 use std::path::PathBuf;
 
+pub use collections::{Collection, CollectionDetails};
 pub use documents::{Ingest, Submission};
 pub use embed::Embed;
 pub use input::{DocumentInput, IngestLimits, NewDocument};

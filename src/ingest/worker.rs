@@ -180,7 +180,7 @@ impl Ingest {
         for ticket in &tickets {
             let (document, entries) = writable[&ticket.seq];
             for collection in &ticket.elsewhere {
-                self.inner.database.delete_document(collection, &document.id).await?;
+                self.inner.database.delete_documents(collection, std::slice::from_ref(&document.id)).await?;
             }
             let tokens = entries.iter().map(|entry| entry.neighbour_tokens.len() as u64).sum();
             outcomes.push((document, Outcome::Ready { chunks: entries.len() as u64, tokens }));

@@ -8,7 +8,7 @@ use lancedb::{Connection, ObjectStoreRegistry, Session, Table};
 
 use super::resident::Resident;
 use super::schema::table_schema;
-use super::{Identity, durable};
+use super::{Identity, KeptVersions, durable};
 use crate::names::CollectionName;
 
 /// Bytes of indices that are kept in memory, for all collections together.
@@ -29,6 +29,8 @@ pub enum DatabaseError {
     NotFinite,
     #[error("collection {collection:?} cannot be understood: {reason}")]
     Corrupt { collection: String, reason: String },
+    #[error("collection {collection:?} does not keep version {version}; it keeps {kept}")]
+    VersionNotKept { collection: String, version: u64, kept: KeptVersions },
     #[error("the database cannot {doing}: {source}")]
     Store { doing: String, source: lancedb::Error },
     #[error("rows cannot be laid out: {0}")]
@@ -37,6 +39,10 @@ pub enum DatabaseError {
     Folder(std::io::Error),
     #[error("what was written cannot be brought to the disk: {0}")]
     Sync(std::io::Error),
+    #[error("a collection's files cannot be removed: {0}")]
+    Remove(std::io::Error),
+    #[error("a collection's files cannot be measured: {0}")]
+    Measure(std::io::Error),
 }
 
 /// Size and state of a collection.
@@ -44,7 +50,7 @@ pub enum DatabaseError {
 pub struct Stats {
     /// Chunks that a search sees.
     pub chunks: u64,
-    /// Grows with every change; 0 for a collection that has never held a chunk.
+    /// Grows with every change; 0 before the first.
     pub version: u64,
 }
 
@@ -55,7 +61,7 @@ pub struct Database {
 }
 
 pub(super) struct Inner {
-    connection: Connection,
+    pub connection: Connection,
     pub identity: Identity,
     pub schema: SchemaRef,
     /// Where tables lie, if that is a folder of this machine.
@@ -123,7 +129,7 @@ impl Database {
         &self.inner.identity
     }
 
-    /// Collections that hold, or once held, chunks, in the order of their names.
+    /// Collections that were made or written to, in the order of their names.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -133,7 +139,7 @@ impl Database {
         Ok(names.iter().filter_map(|name| CollectionName::parse("collection", name).ok()).collect())
     }
 
-    /// Whether `collection` holds, or once held, chunks.
+    /// Whether `collection` was made or written to.
     ///
     /// # Errors
     /// The store cannot be read, or the collection has another identity.
@@ -155,18 +161,31 @@ impl Database {
 
     /// The collection as it is now, read-only: whatever is written meanwhile, all reads of it agree.
     pub(super) async fn snapshot(&self, collection: &CollectionName) -> Result<Option<Table>, DatabaseError> {
+        Ok(self.current(collection).await?.map(|(_, snapshot)| snapshot))
+    }
+
+    /// The collection's table, which surely is there, and the same as it is now, read-only.
+    pub(super) async fn current(&self, collection: &CollectionName) -> Result<Option<(Table, Table)>, DatabaseError> {
         let Some(table) = self.table(collection).await? else {
             return Ok(None);
         };
-        if let Ok(snapshot) = table.query_snapshot().await {
-            return Ok(Some(snapshot));
+        // A query's own snapshot may be of a table that was removed, where one of the same name with fewer versions is in its place.
+        if let Ok(snapshot) = table.checkout_current().await {
+            return Ok(Some((table, snapshot)));
         }
         // The table may have been removed by another process since its handle was made.
-        self.tables().remove(collection);
+        self.forget(collection);
         let Some(table) = self.table(collection).await? else {
             return Ok(None);
         };
-        table.query_snapshot().await.map(Some).map_err(|e| store(format!("read collection {collection}"), e))
+        let snapshot = table.checkout_current().await.map_err(|e| store(format!("read collection {collection}"), e))?;
+        Ok(Some((table, snapshot)))
+    }
+
+    /// Lets go of what is held of a collection.
+    pub(super) fn forget(&self, collection: &CollectionName) {
+        self.tables().remove(collection);
+        self.inner.resident.forget(collection);
     }
 
     /// The collection's table, checked against the identity when it is first opened.
@@ -187,7 +206,7 @@ impl Database {
     }
 
     pub(super) async fn table_or_new(&self, collection: &CollectionName) -> Result<Table, DatabaseError> {
-        if let Some(table) = self.table(collection).await? {
+        if let Some((table, _)) = self.current(collection).await? {
             return Ok(table);
         }
         let create = self.inner.connection.create_empty_table(collection.as_str(), self.inner.schema.clone());

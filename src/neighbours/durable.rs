@@ -1,6 +1,6 @@
 //! LanceDB leaves what it wrote in the page cache, which outlives the process and not the machine; these functions bring it to the disk.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -47,4 +47,22 @@ pub(super) fn sync_since(folder: &Path, since: SystemTime) -> io::Result<()> {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
+}
+
+/// Removes a folder with all that is in it. It is moved `aside` first, so that a crash leaves it whole or gone; what a crash left there goes
+/// too. No folder may be there.
+pub(super) fn remove_folder(folder: &Path, aside: &Path) -> io::Result<()> {
+    let or_gone = |result: io::Result<()>| match result {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    or_gone(fs::remove_dir_all(aside))?;
+    match fs::rename(folder, aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        moved => moved?,
+    }
+    if let Some(parent) = folder.parent() {
+        File::open(parent)?.sync_all()?;
+    }
+    or_gone(fs::remove_dir_all(aside))
 }

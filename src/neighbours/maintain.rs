@@ -18,8 +18,8 @@ impl Database {
     /// Housekeeping that keeps searches fast and the disk small: puts small fragments together and removes old versions. The two do not
     /// depend on each other; what fails is logged, and is tried again the next time. No other writer may be at work on the collection.
     pub async fn maintain(&self, collection: &CollectionName) {
-        let table = match self.table(collection).await {
-            Ok(Some(table)) => table,
+        let table = match self.current(collection).await {
+            Ok(Some((table, _))) => table,
             Ok(None) => return,
             Err(error) => return tracing::warn!(%collection, %error, "housekeeping cannot open the collection"),
         };

@@ -1,6 +1,7 @@
 //! The retrieval database: a LanceDB table for each collection, whose rows are chunks of documents. A row's key is the embedding of a
 //! chunk, its value that chunk (the neighbour) and the one after it (the continuation), so a search needs no second look-up.
 
+mod collection;
 mod copy;
 mod database;
 mod durable;
@@ -19,9 +20,10 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use collection::{Figures, KeptVersion, KeptVersions};
 pub use database::{Database, DatabaseError, Stats};
 pub use entry::{Entry, Neighbour, StoredChunk};
-pub use filter::Filter;
+pub use filter::{Fields, Filter};
 pub use identity::Identity;
 pub use index::IndexStats;
 pub use options::{Effort, SearchOptions};

@@ -47,6 +47,8 @@ pub struct SearchOptions {
     /// Of chunks with the same text only the first in a search's order is a neighbour.
     pub distinct: bool,
     pub effort: Effort,
+    /// Version of the collection to search; the newest where none is named.
+    pub as_of: Option<u64>,
 }
 
 impl SearchOptions {
@@ -60,6 +62,7 @@ impl SearchOptions {
             exclude_documents: Vec::new(),
             distinct: true,
             effort: Effort::default(),
+            as_of: None,
         }
     }
 

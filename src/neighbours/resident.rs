@@ -124,9 +124,17 @@ impl Resident {
 
     /// The embeddings of a version of a collection, read where they are not held; none where they do not fit the memory.
     ///
+    /// # Arguments
+    /// * `is_newest` - no earlier version was asked for: what is read is held, whatever has to go for it.
+    ///
     /// # Errors
     /// A file cannot be read.
-    pub async fn vectors(&self, collection: &CollectionName, dataset: &Dataset) -> lance::Result<Option<Vectors>> {
+    pub async fn vectors(
+        &self,
+        collection: &CollectionName,
+        dataset: &Dataset,
+        is_newest: bool,
+    ) -> lance::Result<Option<Vectors>> {
         let Some(field) = dataset.schema().field(EMBEDDING) else { return Ok(None) };
         let DataType::FixedSizeList(_, dimension) = field.data_type() else { return Ok(None) };
         // Addresses stand for rows only where rows have no other ids.
@@ -141,7 +149,9 @@ impl Resident {
             named.push((file.path.clone(), fragment));
         }
         if bytes > self.most_bytes {
-            self.lock().collections.remove(collection);
+            if is_newest {
+                self.forget(collection);
+            }
             return Ok(None);
         }
         let known = self.known(collection, named.iter().map(|(file, _)| file));
@@ -161,9 +171,18 @@ impl Resident {
         }
         if read {
             let files = named.into_iter().zip(&fragments).map(|((file, _), rows)| (file, Arc::clone(&rows.vectors)));
-            self.keep(collection, files.collect());
+            if is_newest {
+                self.keep(collection, files.collect());
+            } else {
+                self.keep_if_room(collection, files.collect());
+            }
         }
         Ok(Some(Vectors { fragments: fragments.into() }))
+    }
+
+    /// Lets go of a collection.
+    pub fn forget(&self, collection: &CollectionName) {
+        self.lock().collections.remove(collection);
     }
 
     /// What is held of a collection's files; it counts as used.
@@ -186,6 +205,17 @@ impl Resident {
             let others = held.collections.iter().filter(|(name, _)| *name != collection);
             let Some(oldest) = others.min_by_key(|(_, held)| held.used).map(|(name, _)| name.clone()) else { break };
             held.collections.remove(&oldest);
+        }
+    }
+
+    /// Holds what a search of an earlier version read, where nothing has to go for it.
+    fn keep_if_room(&self, collection: &CollectionName, files: HashMap<String, Arc<[f32]>>) {
+        let mut held = self.lock();
+        let of_all: u64 = held.collections.values().map(Collection::bytes).sum();
+        let collection = held.collections.entry(collection.clone()).or_default();
+        let new = files.iter().filter(|(file, _)| !collection.files.contains_key(*file));
+        if of_all + new.map(|(_, vectors)| size_of_val(&**vectors) as u64).sum::<u64>() <= self.most_bytes {
+            collection.files.extend(files);
         }
     }
 

@@ -31,7 +31,7 @@ const MOST_ROWS: usize = 1024;
 /// The answer to a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
-    /// Version of the collection that was searched; 0 if it has never held a chunk.
+    /// Version of the collection that was searched; 0 before its first.
     pub version: u64,
     /// For each query its neighbours, nearest first.
     pub neighbours: Vec<Vec<Neighbour>>,
@@ -43,13 +43,21 @@ impl Database {
     /// miss some.
     ///
     /// # Errors
-    /// A query has another dimension or a number that is not finite; the store cannot be read.
+    /// A query has another dimension or a number that is not finite; the version that `options` name is not kept; the store cannot be read.
     pub async fn search(&self, queries: Vec<Vec<f32>>, options: &SearchOptions) -> Result<Found, DatabaseError> {
         for query in &queries {
             self.check_vector(query)?;
         }
+        match self.search_once(queries.clone(), options).await {
+            // A collection that is removed takes the files from under its searches, and so does a version that is no longer kept.
+            Err(DatabaseError::Store { .. }) => self.search_once(queries, options).await,
+            found => found,
+        }
+    }
+
+    async fn search_once(&self, queries: Vec<Vec<f32>>, options: &SearchOptions) -> Result<Found, DatabaseError> {
         let collection = &options.collection;
-        let Some(snapshot) = self.snapshot(collection).await? else {
+        let Some(snapshot) = self.searched(options).await? else {
             return Ok(Found { version: 0, neighbours: vec![Vec::new(); queries.len()] });
         };
         let reading = |error| store(format!("search collection {collection}"), error);
@@ -60,7 +68,10 @@ impl Database {
         let condition = options.condition();
         let dataset = self.dataset(collection, &snapshot).await?;
         let vectors = match condition {
-            None => self.inner.resident.vectors(collection, &dataset).await.map_err(|e| reading(e.into()))?,
+            None => {
+                let vectors = self.inner.resident.vectors(collection, &dataset, options.as_of.is_none()).await;
+                vectors.map_err(|error| reading(error.into()))?
+            }
             Some(_) => None,
         };
         let scans = vectors.is_none()

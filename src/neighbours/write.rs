@@ -57,18 +57,18 @@ impl Database {
         self.make_durable(collection, begin).await
     }
 
-    /// Removes all chunks of a document; none may be there. After the return no search sees one.
+    /// Removes all chunks of documents, in one commit; none may be there. After the return no search sees one.
     ///
     /// # Errors
     /// The store cannot be written.
-    pub async fn delete_document(&self, collection: &CollectionName, document: &DocumentId) -> Result<(), DatabaseError> {
-        let Some(table) = self.table(collection).await? else {
+    pub async fn delete_documents(&self, collection: &CollectionName, documents: &[DocumentId]) -> Result<(), DatabaseError> {
+        let Some((table, _)) = self.current(collection).await? else {
             return Ok(());
         };
         let begin = SystemTime::now();
         let mut attempt = 1;
         loop {
-            match table.delete(&of_documents(std::slice::from_ref(document))).await {
+            match table.delete(&of_documents(documents)).await {
                 Ok(_) => break,
                 Err(error) if attempt < ATTEMPTS && is_conflict(&error) => pause(attempt).await,
                 Err(error) => return Err(store(format!("delete from collection {collection}"), error)),

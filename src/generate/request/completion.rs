@@ -4,7 +4,7 @@ use utoipa::ToSchema;
 use super::retrieval::{Alignment, RetrievalRequest, ValidRetrieval};
 use super::{Limits, tokens};
 use crate::invalid::Invalid;
-use crate::names::CollectionName;
+use crate::neighbours::SearchOptions;
 use crate::text::{TokenId, Tokenizer};
 
 /// Most choices that `n` may ask for, where there are so many slots.
@@ -104,9 +104,9 @@ pub struct ValidCompletion {
 }
 
 impl ValidCompletion {
-    /// Collection that will be searched, if one will.
-    pub fn collection(&self) -> Option<&CollectionName> {
-        self.retrieval.collection()
+    /// The search for neighbours that will be made, if one will.
+    pub fn search(&self) -> Option<&SearchOptions> {
+        self.retrieval.search()
     }
 }
 

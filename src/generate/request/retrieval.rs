@@ -5,7 +5,6 @@ use super::Limits;
 use super::search::{FilterRequest, SearchRequest};
 use crate::invalid::Invalid;
 use crate::model::MAX_NEIGHBOURS;
-use crate::names::CollectionName;
 use crate::neighbours::SearchOptions;
 use crate::text::{CHUNK_LENGTH, Grid};
 
@@ -43,6 +42,11 @@ pub struct RetrievalRequest {
     #[serde(default)]
     #[schema(example = true)]
     pub distinct: Option<bool>,
+    /// Version of the collection to search instead of the newest, as an earlier answer named it in `database_version`; one that is still
+    /// kept. It holds what the collection held then, documents that were deleted or replaced since included.
+    #[serde(default)]
+    #[schema(example = json!(null))]
+    pub as_of: Option<u64>,
     /// Where the chunk grid lies (default `prompt_end` for a completion, `prompt_start` for a score).
     #[serde(default)]
     pub alignment: Option<Alignment>,
@@ -98,10 +102,10 @@ pub struct ValidRetrieval {
 }
 
 impl ValidRetrieval {
-    /// Collection that will be searched, if one will.
-    pub(super) fn collection(&self) -> Option<&CollectionName> {
+    /// The search that will be made, if one will.
+    pub(super) fn search(&self) -> Option<&SearchOptions> {
         match &self.source {
-            NeighbourSource::Search(options) => Some(&options.collection),
+            NeighbourSource::Search(options) => Some(options),
             _ => None,
         }
     }
@@ -134,6 +138,7 @@ impl RetrievalRequest {
             filter: self.filter,
             exclude_documents: self.exclude_documents,
             distinct: self.distinct,
+            as_of: self.as_of,
         };
         let options = search.validate("retrieval.", limits)?;
         if let Some(provided) = &self.provided {

@@ -4,7 +4,7 @@ use utoipa::ToSchema;
 use super::retrieval::{Alignment, RetrievalRequest, ValidRetrieval};
 use super::{Limits, tokens};
 use crate::invalid::Invalid;
-use crate::names::CollectionName;
+use crate::neighbours::SearchOptions;
 use crate::text::{TokenId, Tokenizer};
 
 /// A text whose probability is wanted, as clients ask for it.
@@ -38,9 +38,9 @@ pub struct ValidScore {
 }
 
 impl ValidScore {
-    /// Collection that will be searched, if one will.
-    pub fn collection(&self) -> Option<&CollectionName> {
-        self.retrieval.collection()
+    /// The search for neighbours that will be made, if one will.
+    pub fn search(&self) -> Option<&SearchOptions> {
+        self.retrieval.search()
     }
 }
 

@@ -21,6 +21,7 @@ pub struct SearchRequest {
     pub filter: Option<FilterRequest>,
     pub exclude_documents: Option<Vec<String>>,
     pub distinct: Option<bool>,
+    pub as_of: Option<u64>,
 }
 
 /// A filter as clients write it.
@@ -60,6 +61,7 @@ impl SearchRequest {
             filter: self.filter.map(|FilterRequest(json)| Filter::parse(&field("filter"), &json)).transpose()?,
             exclude_documents: ids.collect::<Result<_, _>>()?,
             distinct: self.distinct.unwrap_or(true),
+            as_of: self.as_of,
             ..SearchOptions::new(collection, neighbours)
         })
     }

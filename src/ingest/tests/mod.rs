@@ -1,6 +1,7 @@
 mod input;
 mod lifecycle;
 mod recovery;
+mod removal;
 
 use std::path::Path;
 use std::sync::Arc;

@@ -35,7 +35,7 @@ impl Tree<MetadataCondition> {
 }
 
 /// Whether `path` leads from `value` to one that passes. It goes on from every object of a list that it meets.
-fn leads_to(value: &Json<'_>, path: &[String], test: &Test) -> bool {
+pub(super) fn leads_to(value: &Json<'_>, path: &[String], test: &Test) -> bool {
     let Some((key, rest)) = path.split_first() else {
         return test.holds(value);
     };
@@ -78,7 +78,7 @@ impl Values {
 }
 
 impl<T> Bounds<T> {
-    fn contain<U: Ord + ?Sized>(&self, value: &U) -> bool
+    pub(super) fn contain<U: Ord + ?Sized>(&self, value: &U) -> bool
     where
         T: Borrow<U>,
     {

@@ -2,6 +2,7 @@
 //! into a type that no further check is needed for, and translated to an expression of LanceDB.
 
 mod condition;
+mod fields;
 mod function;
 mod json;
 mod metadata;
@@ -15,6 +16,7 @@ use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
+pub use fields::Fields;
 pub(super) use function::one_of;
 use number::Number;
 

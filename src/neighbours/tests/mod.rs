@@ -1,5 +1,6 @@
 mod options;
 mod steps;
+mod versions;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -142,7 +143,7 @@ async fn a_collection_that_never_held_a_chunk_gives_no_neighbours() {
     assert_eq!(found, Found { version: 0, neighbours: vec![vec![], vec![]] });
     assert!(!database.exists(&collection()).await.unwrap());
     assert!(database.collections().await.unwrap().is_empty());
-    database.delete_document(&collection(), &id("a")).await.unwrap();
+    database.delete_documents(&collection(), &[id("a")]).await.unwrap();
     assert!(database.document_chunks(&collection(), &id("a")).await.unwrap().is_empty());
 }
 
@@ -205,7 +206,7 @@ async fn a_deleted_document_is_not_found_by_another_handle() {
     assert_eq!(chunks[3].text, "a 3");
     assert_eq!(chunks[3].tokens, [3, 7]);
     assert_eq!((chunks[3].byte_start, chunks[3].byte_end), (30, 40));
-    writer.delete_document(&collection(), &id("a")).await.unwrap();
+    writer.delete_documents(&collection(), &[id("a")]).await.unwrap();
     let found = reader.search(vec![x.to_vec()], &nearest(5)).await.unwrap();
     assert_eq!(places(&found.neighbours[0]), [("a.b", 0)]);
 }
@@ -296,7 +297,7 @@ async fn a_search_in_memory_gives_what_a_search_of_the_files_gives() {
         let query = vector().to_vec();
         let name = format!("d{}", random.random_range(0..12));
         match step % 5 {
-            0 => in_memory.delete_document(&collection(), &id(&name)).await.unwrap(),
+            0 => in_memory.delete_documents(&collection(), &[id(&name)]).await.unwrap(),
             1 if step % 3 == 0 => in_memory.maintain(&collection()).await,
             _ => in_memory.replace_documents(&collection(), vec![document(&name, &vectors)], false).await.unwrap(),
         }

@@ -188,7 +188,7 @@ fn quarters(number: &serde_json::Number) -> Option<i128> {
 }
 
 #[tokio::test]
-async fn lancedb_finds_what_a_plain_reading_of_the_filter_says() {
+async fn lancedb_and_a_filter_by_itself_find_what_a_plain_reading_of_the_filter_says() {
     let mut random = ChaCha8Rng::seed_from_u64(7);
     let mut rows: Vec<Row> = (0..120).map(|place| Row::new(format!("d{place:03}"), object(&mut random, 3))).collect();
     for row in &mut rows {
@@ -204,6 +204,7 @@ async fn lancedb_finds_what_a_plain_reading_of_the_filter_says() {
         let filter = filter(&mut random, 4);
         let expected: Vec<&str> = rows.iter().filter(|row| holds(&filter, row)).map(|row| row.id.as_str()).collect();
         assert_eq!(accepted(&database, &filter).await, expected, "case {case}: {filter}");
+        assert_eq!(accepted_as_documents(&rows, &filter), expected, "case {case}: {filter}");
         some += usize::from(!expected.is_empty() && expected.len() < rows.len());
         conditions += filter.to_string().matches("\"op\"").count();
     }

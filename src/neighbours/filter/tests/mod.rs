@@ -5,7 +5,7 @@ mod semantics;
 
 use serde_json::Value;
 
-use super::Filter;
+use super::{Fields, Filter};
 use crate::names::DocumentId;
 use crate::neighbours::tests::{collection, database, entry, nearest};
 use crate::neighbours::{Database, Entry, SearchOptions};
@@ -46,4 +46,14 @@ async fn accepted(database: &Database, filter: &Value) -> Vec<String> {
     let options = SearchOptions { filter: Some(filter), ..nearest(1000) };
     let found = database.search(vec![vec![1.0, 0.0, 0.0, 0.0]], &options).await.unwrap();
     found.neighbours[0].iter().map(|row| row.document_id.to_string()).collect()
+}
+
+/// Ids of the rows that the filter accepts without a database, in their order.
+fn accepted_as_documents(rows: &[Row], filter: &Value) -> Vec<String> {
+    let filter = Filter::parse("filter", filter).unwrap();
+    let accepts = |row: &&Row| {
+        let metadata = row.metadata.to_string();
+        filter.accepts(&Fields { document_id: &row.id, title: &row.title, source: &row.source, metadata: &metadata }).unwrap()
+    };
+    rows.iter().filter(accepts).map(|row| row.id.clone()).collect()
 }

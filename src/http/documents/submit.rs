@@ -1,4 +1,4 @@
-//! `/v1/documents`: what the database knows.
+//! `POST /v1/documents` and `PUT /v1/documents/{id}`: documents on their way in.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -8,28 +8,25 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
 use utoipa::openapi::{OneOfBuilder, Ref, RefOr, Response as ApiResponse, Schema};
 use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::json::{IdPath, Query, is_json, media_type, parse, read};
-use super::openapi::{BODY_ERRORS, error_responses};
-use super::problem::{ApiError, Code};
 use crate::app::App;
-use crate::catalogue::{Cursor, Document, Page};
+use crate::http::json::{IdPath, Query, is_json, media_type, parse, read};
+use crate::http::openapi::{BODY_ERRORS, error_responses};
+use crate::http::problem::{ApiError, Code};
 use crate::ingest::{DocumentInput, IngestLimits, NewDocument, Submission};
 use crate::invalid::Invalid;
-use crate::names::{CollectionName, DocumentId};
+use crate::names::DocumentId;
 
 const NDJSON: &str = "application/x-ndjson";
-const DEFAULT_LIMIT: u32 = 100;
-const MAX_LIMIT: u32 = 1000;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(submit, list)).routes(routes!(show, delete))
+    OpenApiRouter::new().routes(routes!(submit)).routes(routes!(replace))
 }
 
 /// One document, or several under `documents`: told apart before they are read, so that errors can name the field.
@@ -66,41 +63,10 @@ struct Probe {
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-struct SubmitQuery {
+pub(super) struct SubmitQuery {
     /// Answer with 200 when all documents are searchable, or have failed, instead of with 202 at once.
     #[serde(default)]
     wait: bool,
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ListQuery {
-    /// Documents of this collection only.
-    collection: Option<String>,
-    /// Most documents in the answer, 1 to 1000 (default 100).
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<u32>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-}
-
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct ShowQuery {
-    /// Add the document's text.
-    #[serde(default)]
-    text: bool,
-}
-
-#[derive(Serialize, ToSchema)]
-struct DocumentView {
-    #[serde(flatten)]
-    document: Document,
-    /// The whole text, where it was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    text: Option<String>,
 }
 
 struct SubmitErrors;
@@ -108,28 +74,6 @@ struct SubmitErrors;
 impl IntoResponses for SubmitErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
         error_responses(&[BODY_ERRORS, &[Code::InvalidQuery, Code::InvalidValue, Code::DocumentTooLarge, Code::ShuttingDown]])
-    }
-}
-
-struct ListErrors;
-
-impl IntoResponses for ListErrors {
-    fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        error_responses(&[&[Code::InvalidQuery, Code::InvalidValue, Code::ShuttingDown]])
-    }
-}
-
-struct OneErrors;
-
-impl IntoResponses for OneErrors {
-    fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        error_responses(&[&[
-            Code::InvalidQuery,
-            Code::InvalidUtf8,
-            Code::InvalidValue,
-            Code::DocumentNotFound,
-            Code::ShuttingDown,
-        ]])
     }
 }
 
@@ -187,9 +131,79 @@ async fn submit(State(app): State<Arc<App>>, Query(query): Query<SubmitQuery>, r
     let documents = tokio::task::spawn_blocking(move || documents(&body, as_lines, &limits, max_documents))
         .await
         .map_err(|e| ApiError::server(Code::Internal, e))??;
+    take_in(&app, documents, query.wait).await
+}
+
+/// Replace a document
+///
+/// Puts the document in the place of the one with this id, or adds it where there is none. It is the whole document: what the body leaves
+/// out is empty afterwards, or `default` for the collection. The id is that of the path, and a body that has another is refused.
+///
+/// What is promised is the same as for `POST /v1/documents`, which replaces a document as well if its body names a known id; but there the
+/// id may be made up, and the body may hold several documents. When the task has succeeded, no search finds a chunk of the earlier
+/// revision, in whatever collection that was; only one that asks for an earlier version with `as_of` does.
+#[utoipa::path(
+    put,
+    path = "/v1/documents/{id}",
+    tag = "Documents",
+    params(("id" = String, Path, description = "The document's id", example = "poseidonis"), SubmitQuery),
+    request_body(content = DocumentInput, examples(
+        ("replace" = (summary = "The whole document, without its id", value = json!({
+            "title": "Poseidonis", "text": "Poseidonis was the capital of Atlantis until the island sank.",
+            "source": "https://example.org/atlantis", "metadata": {"year": 2026}})))
+    )),
+    responses(
+        (status = 202, description = "The document is taken in", body = Submission,
+            headers(("location" = String, description = "The task")),
+            example = json!({"task": {
+                "id": "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867", "status": "queued", "documents": {"total": 1, "ready": 0, "failed": 0},
+                "error": null, "created_at": "2026-10-01T12:00:00.000000Z", "started_at": null, "finished_at": null},
+                "document_ids": ["poseidonis"]})),
+        (status = 200, description = "With `wait=true`: the document is searchable, or has failed", body = Submission,
+            example = json!({"task": {
+                "id": "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867", "status": "succeeded", "documents": {"total": 1, "ready": 1, "failed": 0},
+                "error": null, "created_at": "2026-10-01T12:00:00.000000Z", "started_at": "2026-10-01T12:00:00.100000Z",
+                "finished_at": "2026-10-01T12:00:00.300000Z"}, "document_ids": ["poseidonis"]})),
+        SubmitErrors
+    )
+)]
+pub(super) async fn replace(
+    State(app): State<Arc<App>>,
+    IdPath(id): IdPath,
+    Query(query): Query<SubmitQuery>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let id = DocumentId::parse("id", &id)?;
+    if !is_json(request.headers()) {
+        return Err(ApiError::new(Code::UnsupportedMediaType, "send content-type: application/json"));
+    }
+    let body = read(request, &app).await?;
+    let limits = IngestLimits::from(&app.settings);
+    let document = tokio::task::spawn_blocking(move || with_id(parse(&body)?, id, &limits))
+        .await
+        .map_err(|e| ApiError::server(Code::Internal, e))??;
+    take_in(&app, vec![document], query.wait).await
+}
+
+/// The document of a body whose id is in the path.
+fn with_id(mut input: DocumentInput, id: DocumentId, limits: &IngestLimits) -> Result<NewDocument, ApiError> {
+    if let Some(given) = &input.id {
+        let given = DocumentId::parse("id", given)?;
+        if given != id {
+            let message =
+                format!("is {:?}, but the path names {:?}; leave it out, or send the same", given.as_str(), id.as_str());
+            return Err(Invalid::new("id", message).into());
+        }
+    }
+    input.id = Some(id.as_str().to_owned());
+    Ok(NewDocument::validate("", input, limits)?)
+}
+
+/// Submits documents and answers: at once, or when their task has ended.
+async fn take_in(app: &App, documents: Vec<NewDocument>, wait: bool) -> Result<Response, ApiError> {
     let mut submission = app.parts.ingest.submit(documents).await?;
     let mut status = StatusCode::ACCEPTED;
-    if query.wait {
+    if wait {
         let cut = app.lifecycle.cut();
         let ended = tokio::select! {
             // The documents are safe, so the answer is what it would have been without `wait`.
@@ -202,81 +216,6 @@ async fn submit(State(app): State<Arc<App>>, Query(query): Query<SubmitQuery>, r
     }
     let location = format!("/v1/tasks/{}", submission.task.id);
     Ok((status, [(header::LOCATION, location)], Json(submission)).into_response())
-}
-
-/// List documents
-///
-/// In the order of their creation.
-#[utoipa::path(
-    get,
-    path = "/v1/documents",
-    tag = "Documents",
-    params(ListQuery),
-    responses(
-        (status = 200, description = "A page of documents", body = Page<Document>, example = json!({"data": [{
-            "id": "poseidonis", "collection": "default", "title": "Poseidonis", "source": "https://example.org/atlantis",
-            "metadata": {"year": 2026}, "status": "ready", "error": null, "chunks": 1, "tokens": 19, "bytes": 82,
-            "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "revision": 1,
-            "task_id": "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867",
-            "created_at": "2026-10-01T12:00:00.000000Z", "updated_at": "2026-10-01T12:00:00.300000Z"}], "next_cursor": null})),
-        ListErrors
-    )
-)]
-async fn list(State(app): State<Arc<App>>, Query(query): Query<ListQuery>) -> Result<Json<Page<Document>>, ApiError> {
-    let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
-    if !(1..=MAX_LIMIT).contains(&limit) {
-        return Err(Invalid::new("limit", format!("must be 1 to {MAX_LIMIT}, is {limit}")).into());
-    }
-    let collection = query.collection.map(|name| CollectionName::parse("collection", &name)).transpose()?;
-    let cursor = query.cursor.map(|cursor| Cursor::parse("cursor", &cursor)).transpose()?;
-    Ok(Json(app.parts.ingest.documents(collection.as_ref(), limit, cursor.as_ref()).await?))
-}
-
-/// Show a document
-#[utoipa::path(
-    get,
-    path = "/v1/documents/{id}",
-    tag = "Documents",
-    params(("id" = String, Path, description = "The document's id", example = "poseidonis"), ShowQuery),
-    responses(
-        (status = 200, description = "The document", body = DocumentView, example = json!({
-            "id": "poseidonis", "collection": "default", "title": "Poseidonis", "source": "https://example.org/atlantis",
-            "metadata": {"year": 2026}, "status": "ready", "error": null, "chunks": 1, "tokens": 19, "bytes": 82,
-            "sha256": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "revision": 1,
-            "task_id": "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867",
-            "created_at": "2026-10-01T12:00:00.000000Z", "updated_at": "2026-10-01T12:00:00.300000Z",
-            "text": "Poseidonis is the capital of Atlantis. It lies on the eastern shore of the island."})),
-        OneErrors
-    )
-)]
-async fn show(
-    State(app): State<Arc<App>>,
-    IdPath(id): IdPath,
-    Query(query): Query<ShowQuery>,
-) -> Result<Json<DocumentView>, ApiError> {
-    let id = DocumentId::parse("id", &id)?;
-    let document = app.parts.ingest.document(&id).await?.ok_or_else(|| not_found(&id))?;
-    let text = if query.text { Some(app.parts.ingest.document_text(&id).await?.ok_or_else(|| not_found(&id))?) } else { None };
-    Ok(Json(DocumentView { document, text }))
-}
-
-/// Delete a document
-///
-/// When this has answered, no search finds a chunk of it.
-#[utoipa::path(
-    delete,
-    path = "/v1/documents/{id}",
-    tag = "Documents",
-    params(("id" = String, Path, description = "The document's id", example = "poseidonis")),
-    responses((status = 204, description = "The document is gone"), OneErrors)
-)]
-async fn delete(State(app): State<Arc<App>>, IdPath(id): IdPath) -> Result<StatusCode, ApiError> {
-    let id = DocumentId::parse("id", &id)?;
-    if app.parts.ingest.delete(&id).await? { Ok(StatusCode::NO_CONTENT) } else { Err(not_found(&id)) }
-}
-
-fn not_found(id: &DocumentId) -> ApiError {
-    ApiError::new(Code::DocumentNotFound, format!("there is no document `{id}`")).with_field("id")
 }
 
 /// The documents of a body, all of them good.
