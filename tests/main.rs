@@ -13,6 +13,7 @@ mod ending;
 mod eval;
 mod files;
 mod filters;
+mod index;
 mod openapi;
 mod prefetch;
 mod removal;

@@ -35,7 +35,7 @@ pub struct IndexArgs {
     #[arg(long, value_name = "N", default_value_t = 2)]
     neighbours: usize,
     /// Clusters of the index to look through; several are measured one after the other
-    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "20")]
+    #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "40")]
     nprobes: Vec<usize>,
     /// Chunks whose exact distance is computed, for each neighbour
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "4")]
@@ -48,13 +48,13 @@ struct Built {
     chunks: u64,
     seconds: f64,
     index: Option<IndexStats>,
-    bytes_on_disk: u64,
+    bytes_on_disk: Option<u64>,
 }
 
 #[derive(Serialize)]
 struct Measured {
-    nprobes: usize,
-    refine: u32,
+    nprobes: Option<usize>,
+    refine: Option<u32>,
     queries: usize,
     neighbours: usize,
     /// Of the nearest chunks, those that the search gives; chunks that are as near as the last one count as well.
@@ -81,7 +81,7 @@ pub async fn run(args: IndexArgs, settings: Settings) -> anyhow::Result<()> {
         chunks,
         seconds: began.elapsed().as_secs_f64(),
         index: database.index_stats(&collection).await?,
-        bytes_on_disk: database.bytes_on_disk(&collection).await?,
+        bytes_on_disk: database.bytes(&collection).await?,
         collection: collection.clone(),
     };
     println!("{}", serde_json::to_string(&built)?);
@@ -92,12 +92,8 @@ pub async fn run(args: IndexArgs, settings: Settings) -> anyhow::Result<()> {
     let nearest = nearest(&args, &settings, &parts, &collection, &queries).await?;
     for &nprobes in &args.nprobes {
         for &refine in &args.refine {
-            ensure!((1..=Effort::MAX_NPROBES).contains(&nprobes), "`--nprobes` must be 1 to {}", Effort::MAX_NPROBES);
-            ensure!((1..=Effort::MAX_REFINE).contains(&refine), "`--refine` must be 1 to {}", Effort::MAX_REFINE);
-            let options = SearchOptions {
-                effort: Effort::Index { nprobes, refine },
-                ..SearchOptions::new(collection.clone(), args.neighbours)
-            };
+            let effort = Effort { exact: Some(false), nprobes: Some(nprobes), refine: Some(refine) }.validate("--")?;
+            let options = SearchOptions { effort, ..SearchOptions::new(collection.clone(), args.neighbours) };
             println!("{}", serde_json::to_string(&measure(database, &options, &queries, &nearest).await?)?);
         }
     }
@@ -133,7 +129,7 @@ async fn nearest(
     queries: &[Vec<f32>],
 ) -> anyhow::Result<Vec<Vec<Neighbour>>> {
     let database = Database::open(&settings.lance_uri(), parts.database.identity().clone(), u64::MAX).await?;
-    let options = SearchOptions { effort: Effort::Exact, ..SearchOptions::new(collection.clone(), args.neighbours) };
+    let options = SearchOptions { effort: Effort::exact(), ..SearchOptions::new(collection.clone(), args.neighbours) };
     let mut nearest = Vec::with_capacity(queries.len());
     for part in queries.chunks(TOGETHER) {
         nearest.extend(database.search(part.to_vec(), &options).await?.neighbours);
@@ -160,10 +156,9 @@ async fn measure(
     }
     milliseconds.sort_by(f64::total_cmp);
     let percentile = |of: usize| milliseconds[(milliseconds.len() * of / 100).min(milliseconds.len() - 1)];
-    let Effort::Index { nprobes, refine } = options.effort else { unreachable!("the caller measures the index") };
     Ok(Measured {
-        nprobes,
-        refine,
+        nprobes: options.effort.nprobes,
+        refine: options.effort.refine,
         queries: queries.len(),
         neighbours: options.neighbours,
         recall: found as f64 / wanted as f64,

@@ -2,7 +2,7 @@ use clap::Args;
 
 use crate::app::Parts;
 use crate::generate::{Alignment, FilterRequest, SearchRequest};
-use crate::neighbours::SearchOptions;
+use crate::neighbours::{Effort, SearchOptions};
 
 /// What a search for neighbours can be told.
 #[derive(Args)]
@@ -28,6 +28,15 @@ pub struct SearchArgs {
     /// Searches this version of the collection, which must still be kept, instead of the newest
     #[arg(long, value_name = "VERSION")]
     pub as_of: Option<u64>,
+    /// Searches all embeddings, without an index
+    #[arg(long)]
+    pub exact: bool,
+    /// Clusters of an index to look through [default: what the collection says, else 40]
+    #[arg(long, value_name = "1..4096")]
+    pub nprobes: Option<usize>,
+    /// Chunks found by an index whose exact distance is computed, for each neighbour [default: what the collection says, else 4]
+    #[arg(long, value_name = "1..256")]
+    pub refine: Option<u32>,
     /// Where the chunk grid lies: prompt_end or prompt_start [default: prompt_end]
     #[arg(long, value_name = "GRID", value_parser = parse_alignment)]
     pub alignment: Option<Alignment>,
@@ -43,6 +52,7 @@ impl SearchArgs {
             exclude_documents: Some(self.exclude_document),
             distinct: Some(!self.no_distinct),
             as_of: self.as_of,
+            effort: Effort { exact: self.exact.then_some(true), nprobes: self.nprobes, refine: self.refine },
         }
     }
 }

@@ -20,12 +20,13 @@ use crate::catalogue::Page;
 use crate::ingest::{Collection, CollectionDetails};
 use crate::invalid::Invalid;
 use crate::names::CollectionName;
+use crate::neighbours::Effort;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show, delete))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(show, update, delete)).routes(routes!(index))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -46,6 +47,45 @@ struct CreateRequest {
     /// 1 to 64 of `A-Z a-z 0-9 _ -`, beginning with a letter or digit.
     #[schema(example = "library")]
     name: String,
+}
+
+/// How a collection is searched.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct UpdateRequest {
+    search: Effort,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct IndexQuery {
+    /// true: an index that is there already is made anew (default false).
+    rebuild: Option<bool>,
+    /// true: answer when it is done (default false).
+    wait: Option<bool>,
+}
+
+struct UpdateErrors;
+
+impl IntoResponses for UpdateErrors {
+    fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
+        error_responses(&[BODY_ERRORS, &[Code::InvalidUtf8, Code::InvalidValue, Code::CollectionNotFound, Code::ShuttingDown]])
+    }
+}
+
+struct IndexErrors;
+
+impl IntoResponses for IndexErrors {
+    fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
+        error_responses(&[&[
+            Code::InvalidUtf8,
+            Code::InvalidQuery,
+            Code::InvalidValue,
+            Code::CollectionNotFound,
+            Code::ShuttingDown,
+        ]])
+    }
 }
 
 struct ListErrors;
@@ -85,7 +125,8 @@ impl IntoResponses for OneErrors {
         (status = 200, description = "A page of collections", body = Page<Collection>, example = json!({"data": [{
             "name": "default", "created_at": "2026-10-01T12:00:00.000000Z", "documents": {"pending": 0, "ready": 32, "failed": 0},
             "chunks": 412, "deleted_chunks": 3, "fragments": 4, "bytes": 1_048_576, "version": 7,
-            "kept_versions": {"count": 5, "oldest": 3, "newest": 7}, "dimension": 384,
+            "kept_versions": {"count": 5, "oldest": 3, "newest": 7}, "index": null,
+            "search": {"exact": null, "nprobes": null, "refine": null}, "dimension": 384,
             "embedder": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db-int16"}], "next_cursor": null})),
         ListErrors
     )
@@ -115,7 +156,8 @@ async fn list(State(app): State<Arc<App>>, Query(query): Query<ListQuery>) -> Re
             example = json!({
                 "name": "library", "created_at": "2026-10-01T12:00:00.000000Z", "documents": {"pending": 0, "ready": 0, "failed": 0},
                 "chunks": 0, "deleted_chunks": 0, "fragments": 0, "bytes": 1500, "version": 1,
-                "kept_versions": {"count": 1, "oldest": 1, "newest": 1}, "dimension": 384,
+                "kept_versions": {"count": 1, "oldest": 1, "newest": 1}, "index": null,
+                "search": {"exact": null, "nprobes": null, "refine": null}, "dimension": 384,
                 "embedder": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db-int16", "tokens": 0, "text_bytes": 0,
                 "tokenizer": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "neighbour_length": 64,
                 "continuation_length": 64, "versions": [{"version": 1, "created_at": "2026-10-01T12:00:00.000000Z"}]})),
@@ -145,7 +187,8 @@ async fn create(State(app): State<Arc<App>>, Json(request): Json<CreateRequest>)
         (status = 200, description = "The collection", body = CollectionDetails, example = json!({
             "name": "library", "created_at": "2026-10-01T12:00:00.000000Z", "documents": {"pending": 0, "ready": 32, "failed": 0},
             "chunks": 412, "deleted_chunks": 3, "fragments": 4, "bytes": 1_048_576, "version": 7,
-            "kept_versions": {"count": 2, "oldest": 6, "newest": 7}, "dimension": 384,
+            "kept_versions": {"count": 2, "oldest": 6, "newest": 7}, "index": null,
+            "search": {"exact": null, "nprobes": null, "refine": null}, "dimension": 384,
             "embedder": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db-int16", "tokens": 25_480, "text_bytes": 101_920,
             "tokenizer": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "neighbour_length": 64,
             "continuation_length": 64, "versions": [
@@ -172,6 +215,75 @@ async fn show(State(app): State<Arc<App>>, NamePath(name): NamePath) -> Result<a
 async fn delete(State(app): State<Arc<App>>, NamePath(name): NamePath) -> Result<StatusCode, ApiError> {
     let name = CollectionName::parse("name", &name)?;
     if app.parts.ingest.delete_collection(&name).await? { Ok(StatusCode::NO_CONTENT) } else { Err(not_found(&name)) }
+}
+
+/// Set how a collection is searched
+///
+/// For searches that do not say so themselves. What is left out, or null, is the default again.
+#[utoipa::path(
+    patch,
+    path = "/v1/collections/{name}",
+    tag = "Collections",
+    params(("name" = String, Path, description = "The collection's name", example = "library")),
+    request_body(content = UpdateRequest, examples(
+        ("thorough" = (summary = "More clusters of the index", value = json!({"search": {"nprobes": 80}}))),
+        ("exact" = (summary = "No index", value = json!({"search": {"exact": true}})))
+    )),
+    responses((status = 200, description = "The collection", body = CollectionDetails), UpdateErrors)
+)]
+async fn update(
+    State(app): State<Arc<App>>,
+    NamePath(name): NamePath,
+    Json(request): Json<UpdateRequest>,
+) -> Result<axum::Json<CollectionDetails>, ApiError> {
+    let name = CollectionName::parse("name", &name)?;
+    let effort = request.search.validate("search.")?;
+    if !app.parts.ingest.set_effort(&name, effort).await? {
+        return Err(not_found(&name));
+    }
+    Ok(axum::Json(app.parts.ingest.collection(&name).await?.ok_or_else(|| not_found(&name))?))
+}
+
+/// Index a collection
+///
+/// Makes an index, or adds to it what came since. A collection whose embeddings do not fit the memory for them (the setting `vectors_mb`)
+/// gets one by itself, in the background; a smaller one is searched in memory, whether it has one or not.
+#[utoipa::path(
+    post,
+    path = "/v1/collections/{name}/index",
+    tag = "Collections",
+    params(("name" = String, Path, description = "The collection's name", example = "library"), IndexQuery),
+    responses(
+        (status = 200, description = "It is done", body = CollectionDetails),
+        (status = 202, description = "It has begun; `index` of the collection shows when it is done", body = CollectionDetails),
+        IndexErrors
+    )
+)]
+async fn index(
+    State(app): State<Arc<App>>,
+    NamePath(name): NamePath,
+    Query(query): Query<IndexQuery>,
+) -> Result<(StatusCode, axum::Json<CollectionDetails>), ApiError> {
+    let name = CollectionName::parse("name", &name)?;
+    let details = async || match app.parts.ingest.collection(&name).await? {
+        Some(details) => Ok(axum::Json(details)),
+        None => Err(not_found(&name)),
+    };
+    let rebuild = query.rebuild.unwrap_or(false);
+    if query.wait.unwrap_or(false) {
+        if !app.parts.ingest.index_collection(&name, rebuild).await? {
+            return Err(not_found(&name));
+        }
+        return Ok((StatusCode::OK, details().await?));
+    }
+    let begun = details().await?;
+    let (ingest, name) = (app.parts.ingest.clone(), name.clone());
+    tokio::spawn(async move {
+        if let Err(error) = ingest.index_collection(&name, rebuild).await {
+            tracing::error!(collection = %name, %error, "the collection cannot be indexed");
+        }
+    });
+    Ok((StatusCode::ACCEPTED, begun))
 }
 
 fn not_found(name: &CollectionName) -> ApiError {

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::generate::{Alignment, FilterRequest, NeighbourView, SearchRequest};
 use crate::invalid::Invalid;
 use crate::names::CollectionName;
-use crate::neighbours::{DatabaseError, SearchOptions};
+use crate::neighbours::{DatabaseError, Effort, SearchOptions};
 
 /// Longest text whose neighbours may be looked at, in bytes: some hundred chunks.
 const MAX_TEXT: usize = 64 << 10;
@@ -61,6 +61,18 @@ struct RetrieveRequest {
     #[serde(default)]
     #[schema(example = json!(null))]
     as_of: Option<u64>,
+    /// true: all embeddings are searched, without an index (default: what the collection says, else false).
+    #[serde(default)]
+    #[schema(example = false)]
+    exact: Option<bool>,
+    /// Clusters of an index that are looked through, 1 to 4096 (default: what the collection says, else 40). More find more and take longer.
+    #[serde(default)]
+    #[schema(example = 40, minimum = 1, maximum = 4096)]
+    nprobes: Option<usize>,
+    /// Chunks found by an index whose exact distance is computed, for each neighbour, 1 to 256 (default: what the collection says, else 4).
+    #[serde(default)]
+    #[schema(example = 4, minimum = 1, maximum = 256)]
+    refine: Option<u32>,
     /// Where the chunk grid lies (default `prompt_end`).
     #[serde(default)]
     alignment: Option<Alignment>,
@@ -140,6 +152,7 @@ async fn retrieve(
         exclude_documents: request.exclude_documents,
         distinct: request.distinct,
         as_of: request.as_of,
+        effort: Effort { exact: request.exact, nprobes: request.nprobes, refine: request.refine },
     };
     let options = search.validate("", &app.generator.limits())?;
     check_search(&app, &options, "").await?;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 use uuid::Uuid;
 
 use super::IngestError;
@@ -42,6 +42,8 @@ pub(super) struct Inner {
     pub embedder: Box<dyn Embed>,
     pub worker_lock: PathBuf,
     pub changes: ChangeLock,
+    /// Held while a collection is indexed: no fragments are put together meanwhile, since the index would be of those that were.
+    pub indexing: Arc<Mutex<()>>,
     /// There may be work for the worker.
     pub work: Notify,
     /// A task may have come to its end.
@@ -66,6 +68,7 @@ impl Ingest {
             embedder: Box::new(embedder),
             worker_lock,
             changes,
+            indexing: Arc::default(),
             work: Notify::new(),
             progress: Notify::new(),
         };

@@ -9,6 +9,7 @@ mod collections;
 mod documents;
 mod embed;
 pub mod files;
+mod indexing;
 mod input;
 mod locks;
 mod pipeline;

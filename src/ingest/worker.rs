@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -31,7 +32,7 @@ struct Housekeeping {
     written: HashSet<CollectionName>,
     writes: u32,
     last: Instant,
-    /// Brings indices up to date. No fragments are put together meanwhile: the index would be of those that were.
+    /// Brings indices up to date.
     indexing: Option<JoinHandle<()>>,
 }
 
@@ -62,7 +63,7 @@ impl Ingest {
             return Ok(());
         };
         // What another process has written may not have had its housekeeping.
-        let written = self.inner.database.collections().await?.into_iter().collect();
+        let written = self.inner.database.collections().await.unwrap_or_default().into_iter().collect();
         let mut housekeeping = Housekeeping { written, writes: 0, last: Instant::now(), indexing: None };
         let (mut unwritten, mut failures) = (Vec::new(), 0);
         while !stop.is_cancelled() {
@@ -190,9 +191,7 @@ impl Ingest {
 
     async fn keep_house(&self, housekeeping: &mut Housekeeping) -> Result<(), IngestError> {
         (housekeeping.writes, housekeeping.last) = (0, Instant::now());
-        if housekeeping.indexing.as_ref().is_some_and(|indexing| !indexing.is_finished()) {
-            return Ok(());
-        }
+        let Ok(indexing) = Arc::clone(&self.inner.indexing).try_lock_owned() else { return Ok(()) };
         let written: Vec<CollectionName> = housekeeping.written.drain().collect();
         let guard = self.inner.changes.hold().await?;
         for collection in &written {
@@ -206,6 +205,7 @@ impl Ingest {
                     tracing::warn!(%collection, %error, "the index is not up to date; searches are complete but slower");
                 }
             }
+            drop(indexing);
         }));
         Ok(())
     }

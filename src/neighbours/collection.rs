@@ -14,6 +14,8 @@ use lancedb::Table;
 use serde::Serialize;
 
 use super::database::store;
+use super::effort::Effort;
+use super::index::{IndexStats, index_stats};
 use super::{Database, DatabaseError, SearchOptions, durable};
 use crate::names::CollectionName;
 
@@ -39,6 +41,10 @@ pub struct Figures {
     #[schema(example = 7)]
     pub version: u64,
     pub kept_versions: KeptVersions,
+    /// null where every search is exact.
+    pub index: Option<IndexStats>,
+    /// What searches do that do not say so themselves.
+    pub search: Effort,
 }
 
 /// The versions of a collection that `as_of` can name.
@@ -134,6 +140,8 @@ impl Database {
             bytes,
             version: dataset.version().version,
             kept_versions: KeptVersions::of(&versions),
+            index: index_stats(&snapshot, collection).await?,
+            search: Effort::of(&dataset),
         })
     }
 
@@ -193,7 +201,11 @@ impl Database {
         Err(not_kept(KeptVersions::of(&versions)))
     }
 
-    async fn bytes(&self, collection: &CollectionName) -> Result<Option<u64>, DatabaseError> {
+    /// Bytes of all files of a collection, those of earlier versions too; none where the database is no folder of this machine.
+    ///
+    /// # Errors
+    /// Its folder cannot be read.
+    pub async fn bytes(&self, collection: &CollectionName) -> Result<Option<u64>, DatabaseError> {
         let Some(folder) = &self.inner.folder else {
             return Ok(None);
         };

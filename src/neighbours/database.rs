@@ -35,8 +35,6 @@ pub enum DatabaseError {
     Store { doing: String, source: lancedb::Error },
     #[error("rows cannot be laid out: {0}")]
     Layout(#[from] arrow_schema::ArrowError),
-    #[error("the folder of a collection cannot be read: {0}")]
-    Folder(std::io::Error),
     #[error("what was written cannot be brought to the disk: {0}")]
     Sync(std::io::Error),
     #[error("a collection's files cannot be removed: {0}")]

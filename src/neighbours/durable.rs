@@ -14,20 +14,6 @@ pub(super) fn local_folder(uri: &str) -> Option<PathBuf> {
     }
 }
 
-/// Bytes of all files below `folder`; 0 where it is not there.
-pub(super) fn bytes_in(folder: &Path) -> io::Result<u64> {
-    let mut bytes = 0;
-    for entry in walkdir::WalkDir::new(folder) {
-        match entry.map_err(io::Error::from).and_then(|entry| Ok(entry.metadata()?)) {
-            Ok(metadata) if metadata.is_file() => bytes += metadata.len(),
-            // Housekeeping may remove files meanwhile.
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    Ok(bytes)
-}
-
 /// Brings all files below `folder` that were written after `since`, and the folders that name them, to the disk.
 pub(super) fn sync_since(folder: &Path, since: SystemTime) -> io::Result<()> {
     // Clocks of file systems are coarser than the system's.

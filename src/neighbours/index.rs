@@ -132,7 +132,7 @@ pub(super) async fn has_index(dataset: &Dataset) -> lance::Result<bool> {
     Ok(dataset.load_indices().await?.iter().any(|index| index.name == NAME))
 }
 
-async fn index_stats(table: &Table, collection: &CollectionName) -> Result<Option<IndexStats>, DatabaseError> {
+pub(super) async fn index_stats(table: &Table, collection: &CollectionName) -> Result<Option<IndexStats>, DatabaseError> {
     let stats = table.index_stats(NAME).await.map_err(|e| store(format!("read the index of collection {collection}"), e))?;
     Ok(stats.map(|stats| IndexStats {
         indexed: stats.num_indexed_rows as u64,

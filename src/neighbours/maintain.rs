@@ -2,7 +2,7 @@ use lance::dataset::optimize::CompactionOptions;
 use lancedb::Table;
 use lancedb::table::{Duration, OptimizeAction};
 
-use super::{Database, DatabaseError, durable};
+use super::Database;
 use crate::names::CollectionName;
 
 /// Small fragments from which on they are put together: each costs every search a file.
@@ -34,20 +34,9 @@ impl Database {
         }
     }
 
-    /// Bytes that a collection takes on this machine, old versions and indices too; 0 where it lies elsewhere.
-    ///
-    /// # Errors
-    /// Its folder cannot be read.
-    pub async fn bytes_on_disk(&self, collection: &CollectionName) -> Result<u64, DatabaseError> {
-        let Some(folder) = &self.inner.folder else { return Ok(0) };
-        let table = folder.join(format!("{collection}.lance"));
-        let sum = tokio::task::spawn_blocking(move || durable::bytes_in(&table)).await;
-        sum.unwrap_or_else(|panic| Err(std::io::Error::other(panic))).map_err(DatabaseError::Folder)
-    }
-
     async fn prune(&self, collection: &CollectionName, table: &Table) -> lancedb::Result<()> {
         let live = table.stats().await?.total_bytes as u64;
-        let all = self.bytes_on_disk(collection).await.unwrap_or(0);
+        let all = self.bytes(collection).await.ok().flatten().unwrap_or(0);
         let kept = if all > 2 * live { KEPT_WHERE_LARGE } else { KEPT };
         let prune = OptimizeAction::Prune { older_than: Some(kept), delete_unverified: None, error_if_tagged_old_versions: None };
         table.optimize(prune).await.map(drop)

@@ -5,32 +5,8 @@ use lancedb::expr::DfExpr;
 
 use super::filter::one_of;
 use super::schema::DOCUMENT_ID;
-use super::{Filter, Neighbour};
+use super::{Effort, Filter, Neighbour};
 use crate::names::{CollectionName, DocumentId};
-
-/// How far a search goes where an index serves it; without one every search is exact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effort {
-    /// All embeddings are read.
-    Exact,
-    Index {
-        /// Clusters of the index that are looked through.
-        nprobes: usize,
-        /// Chunks whose exact distance is computed, for each that is wanted.
-        refine: u32,
-    },
-}
-
-impl Effort {
-    pub const MAX_NPROBES: usize = 4096;
-    pub const MAX_REFINE: u32 = 256;
-}
-
-impl Default for Effort {
-    fn default() -> Self {
-        Self::Index { nprobes: 20, refine: 4 }
-    }
-}
 
 /// What a search looks for, and among which chunks.
 #[derive(Clone, Debug, PartialEq)]

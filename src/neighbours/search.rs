@@ -8,12 +8,14 @@ use lancedb::expr::{DfExpr, col, lit};
 use lancedb::query::{QueryBase, Select};
 use lancedb::{DistanceType, Table};
 
+use super::collection::dataset;
 use super::database::store;
+use super::effort::{Effort, Resolved};
 use super::index::has_index;
 use super::read::run;
 use super::resident::{Hit, Vectors};
 use super::schema::*;
-use super::{Database, DatabaseError, Effort, Neighbour, SearchOptions};
+use super::{Database, DatabaseError, Neighbour, SearchOptions};
 use crate::names::{CollectionName, DocumentId};
 
 const DISTANCE: &str = "_distance";
@@ -66,7 +68,7 @@ impl Database {
             return Ok(Found { version, neighbours: vec![Vec::new(); queries.len()] });
         }
         let condition = options.condition();
-        let dataset = self.dataset(collection, &snapshot).await?;
+        let dataset = dataset(collection, &snapshot).await?;
         let vectors = match condition {
             None => {
                 let vectors = self.inner.resident.vectors(collection, &dataset, options.as_of.is_none()).await;
@@ -74,10 +76,11 @@ impl Database {
             }
             Some(_) => None,
         };
-        let scans = vectors.is_none()
-            && (options.effort == Effort::Exact || !has_index(&dataset).await.map_err(|e| reading(e.into()))?);
+        let effort = options.effort.resolve(Effort::of(&dataset));
+        let scans =
+            vectors.is_none() && (effort == Resolved::Exact || !has_index(&dataset).await.map_err(|e| reading(e.into()))?);
         let mut limit = options.neighbours + if scans { SPARE_OF_A_SCAN } else { SPARE };
-        let scan = Scan { snapshot, dataset, collection, condition, vectors, effort: options.effort };
+        let scan = Scan { snapshot, dataset, collection, condition, vectors, effort };
         let found = loop {
             let found = scan.nearest(&queries, limit, None).await?;
             if limit >= MOST_ROWS || found.iter().all(|rows| options.is_decided(rows, limit)) {
@@ -90,11 +93,6 @@ impl Database {
             neighbours.push(scan.choose(query, rows, limit, options).await?);
         }
         Ok(Found { version, neighbours })
-    }
-
-    async fn dataset(&self, collection: &CollectionName, snapshot: &Table) -> Result<Arc<Dataset>, DatabaseError> {
-        let dataset = snapshot.dataset().expect("a table of this process");
-        dataset.get().await.map_err(|error| store(format!("search collection {collection}"), error))
     }
 
     pub(super) fn check_vector(&self, vector: &[f32]) -> Result<(), DatabaseError> {
@@ -114,7 +112,7 @@ struct Scan<'a> {
     condition: Option<DfExpr>,
     /// The embeddings, where they are in memory and there is no condition.
     vectors: Option<Vectors>,
-    effort: Effort,
+    effort: Resolved,
 }
 
 impl Scan<'_> {
@@ -196,9 +194,9 @@ impl Scan<'_> {
         }
         query = query.column(EMBEDDING).distance_type(DistanceType::L2).limit(limit);
         query = match self.effort {
-            Effort::Exact => query.bypass_vector_index(),
+            Resolved::Exact => query.bypass_vector_index(),
             // It has no meaning without an index.
-            Effort::Index { nprobes, refine } => query.minimum_nprobes(nprobes).map_err(doing)?.refine_factor(refine),
+            Resolved::Index { nprobes, refine } => query.minimum_nprobes(nprobes).map_err(doing)?.refine_factor(refine),
         };
         let mut hits = vec![Vec::new(); queries.len()];
         for batch in run(&query.select(Select::columns(&[DISTANCE])).with_row_id(), self.collection).await? {

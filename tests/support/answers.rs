@@ -72,6 +72,10 @@ pub async fn put(url: &str, path: &str, body: Value) -> Answer {
     ask(reqwest::Client::new().put(format!("{url}{path}")).json(&body)).await
 }
 
+pub async fn patch(url: &str, path: &str, body: Value) -> Answer {
+    ask(reqwest::Client::new().patch(format!("{url}{path}")).json(&body)).await
+}
+
 pub async fn post_raw(url: &str, path: &str, kind: &str, body: impl Into<reqwest::Body>) -> Answer {
     ask(reqwest::Client::new().post(format!("{url}{path}")).header("content-type", kind).body(body)).await
 }

@@ -5,7 +5,7 @@ use super::Limits;
 use super::search::{FilterRequest, SearchRequest};
 use crate::invalid::Invalid;
 use crate::model::MAX_NEIGHBOURS;
-use crate::neighbours::SearchOptions;
+use crate::neighbours::{Effort, SearchOptions};
 use crate::text::{CHUNK_LENGTH, Grid};
 
 /// Fewest tokens from one look-up to the next.
@@ -47,6 +47,18 @@ pub struct RetrievalRequest {
     #[serde(default)]
     #[schema(example = json!(null))]
     pub as_of: Option<u64>,
+    /// true: all embeddings are searched, without an index (default: what the collection says, else false).
+    #[serde(default)]
+    #[schema(example = false)]
+    pub exact: Option<bool>,
+    /// Clusters of an index that are looked through, 1 to 4096 (default: what the collection says, else 40). More find more and take longer.
+    #[serde(default)]
+    #[schema(example = 40, minimum = 1, maximum = 4096)]
+    pub nprobes: Option<usize>,
+    /// Chunks found by an index whose exact distance is computed, for each neighbour, 1 to 256 (default: what the collection says, else 4).
+    #[serde(default)]
+    #[schema(example = 4, minimum = 1, maximum = 256)]
+    pub refine: Option<u32>,
     /// Where the chunk grid lies (default `prompt_end` for a completion, `prompt_start` for a score).
     #[serde(default)]
     pub alignment: Option<Alignment>,
@@ -139,6 +151,7 @@ impl RetrievalRequest {
             exclude_documents: self.exclude_documents,
             distinct: self.distinct,
             as_of: self.as_of,
+            effort: Effort { exact: self.exact, nprobes: self.nprobes, refine: self.refine },
         };
         let options = search.validate("retrieval.", limits)?;
         if let Some(provided) = &self.provided {

@@ -7,7 +7,7 @@ use utoipa::{PartialSchema, ToSchema};
 use super::Limits;
 use crate::invalid::Invalid;
 use crate::names::{CollectionName, DocumentId};
-use crate::neighbours::{Filter, SearchOptions};
+use crate::neighbours::{Effort, Filter, SearchOptions};
 
 /// Most documents that a search may leave out.
 const MAX_EXCLUDED: usize = 1000;
@@ -22,6 +22,7 @@ pub struct SearchRequest {
     pub exclude_documents: Option<Vec<String>>,
     pub distinct: Option<bool>,
     pub as_of: Option<u64>,
+    pub effort: Effort,
 }
 
 /// A filter as clients write it.
@@ -62,6 +63,7 @@ impl SearchRequest {
             exclude_documents: ids.collect::<Result<_, _>>()?,
             distinct: self.distinct.unwrap_or(true),
             as_of: self.as_of,
+            effort: self.effort.validate(prefix)?,
             ..SearchOptions::new(collection, neighbours)
         })
     }

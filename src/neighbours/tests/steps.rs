@@ -132,12 +132,12 @@ async fn difference(serves: Serves, steps: &[Step]) -> Result<(), String> {
         match step {
             Step::Put { document, chunks } => put(&database, &mut model, *document, chunks.clone(), number + 1).await,
             Step::Delete { document } => {
-                database.delete_document(&collection(), &name(*document)).await.unwrap();
+                database.delete_documents(&collection(), &[name(*document)]).await.unwrap();
                 model.remove(document);
             }
             Step::Search { query, neighbours } => {
                 // As far as it can go: what an index may miss is not the subject.
-                let effort = Effort::Index { nprobes: Effort::MAX_NPROBES, refine: Effort::MAX_REFINE };
+                let effort = Effort { nprobes: Some(Effort::MAX_NPROBES), refine: Some(Effort::MAX_REFINE), exact: None };
                 let options = SearchOptions { effort, ..SearchOptions::new(collection(), *neighbours) };
                 let found = database.search(vec![floats(query)], &options).await.unwrap().neighbours.remove(0);
                 let found: Vec<_> = found.into_iter().map(|found| (found.neighbour, found.distance)).collect();
