@@ -81,6 +81,7 @@ impl IntoResponses for GenerationErrors {
                 Code::Overloaded,
                 Code::GenerationFailed,
                 Code::RetrievalFailed,
+                Code::CollectionMadeAnew,
                 Code::ShuttingDown,
             ],
         ])

@@ -128,6 +128,7 @@ impl IntoResponses for OneErrors {
             Code::InvalidUtf8,
             Code::InvalidValue,
             Code::DocumentNotFound,
+            Code::CollectionMadeAnew,
             Code::ShuttingDown,
         ]])
     }

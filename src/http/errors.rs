@@ -22,13 +22,19 @@ impl From<GenerateError> for ApiError {
 
 impl From<RetrievalError> for ApiError {
     fn from(error: RetrievalError) -> Self {
-        Self::server(Code::RetrievalFailed, error)
+        match error {
+            RetrievalError::Database(error) if made_anew(&error) => Self::new(Code::CollectionMadeAnew, error.to_string()),
+            error => Self::server(Code::RetrievalFailed, error),
+        }
     }
 }
 
 impl From<DatabaseError> for ApiError {
     fn from(error: DatabaseError) -> Self {
-        Self::server(Code::RetrievalFailed, error)
+        match error {
+            error if made_anew(&error) => Self::new(Code::CollectionMadeAnew, error.to_string()),
+            error => Self::server(Code::RetrievalFailed, error),
+        }
     }
 }
 
@@ -40,8 +46,16 @@ impl From<CatalogueError> for ApiError {
 
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
-        Self::server(Code::Internal, error)
+        match error {
+            IngestError::Database(error) if made_anew(&error) => error.into(),
+            error => Self::server(Code::Internal, error),
+        }
     }
+}
+
+/// Whether the server lives on with what the collection was once made with: the client may know, since only a new start mends it.
+fn made_anew(error: &DatabaseError) -> bool {
+    matches!(error, DatabaseError::MadeAnew { .. })
 }
 
 impl ApiError {

@@ -82,7 +82,7 @@ impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         error_responses(&[
             BODY_ERRORS,
-            &[Code::CollectionNotFound, Code::InvalidValue, Code::RetrievalFailed, Code::ShuttingDown],
+            &[Code::CollectionNotFound, Code::InvalidValue, Code::RetrievalFailed, Code::CollectionMadeAnew, Code::ShuttingDown],
         ])
     }
 }

@@ -10,9 +10,11 @@ mod identity;
 mod maintain;
 mod options;
 mod read;
+mod replace;
 mod resident;
 mod schema;
 mod search;
+mod source;
 mod write;
 
 #[cfg(test)]
@@ -24,3 +26,4 @@ pub use filter::Filter;
 pub use identity::Identity;
 pub use options::SearchOptions;
 pub use search::Found;
+pub use source::{DocumentSize, Source, SourceDocument, SourceText};

@@ -8,7 +8,7 @@ use super::read::run;
 use super::resident::{Hit, Vectors};
 use super::schema::*;
 use super::{Database, DatabaseError, Neighbour, SearchOptions};
-use crate::names::{CollectionName, DocumentId};
+use crate::names::CollectionName;
 
 const DISTANCE: &str = "_distance";
 /// What a search gives of a row, beside its distance.
@@ -199,7 +199,7 @@ fn take_neighbours(rows: &Rows<'_>, found: &mut [Vec<Neighbour>]) -> Result<(), 
 fn neighbour(rows: &Rows<'_>, row: usize, distance: f32) -> Result<Neighbour, DatabaseError> {
     let text = |column| rows.text(column).map(|texts| texts.value(row));
     Ok(Neighbour {
-        document_id: DocumentId::parse(DOCUMENT_ID, text(DOCUMENT_ID)?).map_err(|e| rows.corrupt(e.to_string()))?,
+        document_id: rows.document_id(text(DOCUMENT_ID)?)?,
         chunk_index: rows.column::<UInt32Array>(CHUNK_INDEX)?.value(row),
         distance,
         neighbour: text(NEIGHBOUR)?.to_owned(),

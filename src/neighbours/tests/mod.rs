@@ -1,4 +1,5 @@
 mod options;
+mod source;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
