@@ -12,6 +12,7 @@ mod ending;
 mod eval;
 mod files;
 mod filters;
+mod interchange;
 mod openapi;
 mod prefetch;
 mod samples;

@@ -28,6 +28,14 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be written.
     pub async fn submit(&self, documents: &[NewRecord]) -> Result<Task, CatalogueError> {
+        Ok(self.submit_numbered(documents).await?.0)
+    }
+
+    /// As [`submit`](Self::submit), and gives the number of each submission ([`QueuedDocument::seq`](super::QueuedDocument::seq)).
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub async fn submit_numbered(&self, documents: &[NewRecord]) -> Result<(Task, Vec<i64>), CatalogueError> {
         let task_id = Uuid::now_v7().to_string();
         let created_at = now();
         let mut transaction = self.write().await?;
@@ -42,6 +50,7 @@ impl Catalogue {
         .fetch_one(&mut *transaction)
         .await?;
         let task = task(&row)?;
+        let mut seqs = Vec::with_capacity(documents.len());
         for document in documents {
             sqlx::query(
                 "INSERT INTO documents (id, collection, title, source, metadata, status, bytes, sha256, task_id, created_at, updated_at, \
@@ -63,11 +72,12 @@ impl Catalogue {
             .execute(&mut *transaction)
             .await?;
             sqlx::query("DELETE FROM outbox WHERE document_id = ?").bind(document.id.as_str()).execute(&mut *transaction).await?;
-            sqlx::query("INSERT INTO outbox (document_id, text) VALUES (?, ?)")
+            let seq = sqlx::query_scalar("INSERT INTO outbox (document_id, text) VALUES (?, ?) RETURNING seq")
                 .bind(document.id.as_str())
                 .bind(&document.text)
-                .execute(&mut *transaction)
+                .fetch_one(&mut *transaction)
                 .await?;
+            seqs.push(seq);
             sqlx::query("INSERT INTO waiting (document_id, task_id) VALUES (?, ?)")
                 .bind(document.id.as_str())
                 .bind(&task_id)
@@ -75,6 +85,6 @@ impl Catalogue {
                 .await?;
         }
         transaction.commit().await?;
-        Ok(task)
+        Ok((task, seqs))
     }
 }

@@ -5,9 +5,13 @@ mod complete;
 mod doctor;
 mod embed;
 mod eval;
+mod export;
+mod import;
 mod ingest;
+mod interrupt;
 mod openapi;
 mod print;
+mod progress;
 mod read_file;
 mod retrieve;
 mod search_args;
@@ -41,6 +45,20 @@ enum Command {
     Ingest {
         #[command(flatten)]
         args: ingest::IngestArgs,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Write a collection to a Parquet file, for other programs or another server
+    Export {
+        #[command(flatten)]
+        args: export::ExportArgs,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Take in Parquet files that `retro export` or another program wrote
+    Import {
+        #[command(flatten)]
+        args: import::ImportArgs,
         #[command(flatten)]
         settings: Settings,
     },
@@ -96,6 +114,8 @@ impl Command {
         match self {
             Self::Serve { settings }
             | Self::Ingest { settings, .. }
+            | Self::Export { settings, .. }
+            | Self::Import { settings, .. }
             | Self::Embed { settings, .. }
             | Self::Complete { settings, .. }
             | Self::Retrieve { settings, .. }
@@ -158,6 +178,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve { settings } => serve::run(settings).await.map(|()| ExitCode::SUCCESS),
         Command::Ingest { args, settings } => ingest::run(args, settings).await,
+        Command::Export { args, settings } => export::run(args, settings).await,
+        Command::Import { args, settings } => import::run(args, settings).await,
         Command::Embed { args, settings } => embed::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Complete { args, settings } => complete::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Retrieve { args, settings } => retrieve::run(args, settings).await.map(|()| ExitCode::SUCCESS),

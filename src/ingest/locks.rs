@@ -25,8 +25,18 @@ pub(super) struct ChangeGuard {
 }
 
 impl ChangeLock {
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, local: Arc::default() }
+    /// The lock of the stores that the worker's lock file is for.
+    pub fn beside(worker_lock: &Path) -> Self {
+        Self { path: worker_lock.with_extension("changes.lock"), local: Arc::default() }
+    }
+
+    /// None if `stop` comes first.
+    pub async fn hold_unless(&self, stop: &CancellationToken) -> Result<Option<ChangeGuard>, IngestError> {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(None),
+            guard = self.hold() => guard.map(Some),
+        }
     }
 
     pub async fn hold(&self) -> Result<ChangeGuard, IngestError> {

@@ -9,6 +9,7 @@ mod documents;
 mod embed;
 pub mod files;
 mod input;
+pub mod interchange;
 mod locks;
 mod pipeline;
 mod worker;
