@@ -15,6 +15,7 @@ mod filters;
 mod interchange;
 mod openapi;
 mod prefetch;
+mod reindex;
 mod samples;
 mod score;
 mod server;

@@ -4,6 +4,7 @@
 mod document;
 mod page;
 mod queue;
+mod recount;
 mod removal;
 mod store;
 mod submit;

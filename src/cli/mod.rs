@@ -13,6 +13,7 @@ mod openapi;
 mod print;
 mod progress;
 mod read_file;
+mod reindex;
 mod retrieve;
 mod search_args;
 mod serve;
@@ -59,6 +60,13 @@ enum Command {
     Import {
         #[command(flatten)]
         args: import::ImportArgs,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Make collections anew from their own text, after a change of model, embedder or its precision
+    Reindex {
+        #[command(flatten)]
+        args: reindex::ReindexArgs,
         #[command(flatten)]
         settings: Settings,
     },
@@ -116,6 +124,7 @@ impl Command {
             | Self::Ingest { settings, .. }
             | Self::Export { settings, .. }
             | Self::Import { settings, .. }
+            | Self::Reindex { settings, .. }
             | Self::Embed { settings, .. }
             | Self::Complete { settings, .. }
             | Self::Retrieve { settings, .. }
@@ -180,6 +189,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Ingest { args, settings } => ingest::run(args, settings).await,
         Command::Export { args, settings } => export::run(args, settings).await,
         Command::Import { args, settings } => import::run(args, settings).await,
+        Command::Reindex { args, settings } => reindex::run(args, settings).await,
         Command::Embed { args, settings } => embed::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Complete { args, settings } => complete::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Retrieve { args, settings } => retrieve::run(args, settings).await.map(|()| ExitCode::SUCCESS),

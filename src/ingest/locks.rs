@@ -72,6 +72,16 @@ pub(super) async fn worker_lock(path: &Path, stop: &CancellationToken) -> Result
     }
 }
 
+/// A lock that is this process's alone; none if another process has it.
+pub(super) fn sole_lock(path: &Path) -> Result<Option<File>, IngestError> {
+    let file = open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(IngestError::Lock { path: path.to_owned(), source }),
+    }
+}
+
 fn open(path: &Path) -> Result<File, IngestError> {
     let failed = |source| IngestError::Lock { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {

@@ -12,6 +12,7 @@ mod input;
 pub mod interchange;
 mod locks;
 mod pipeline;
+mod reindex;
 mod worker;
 
 #[cfg(test)]
@@ -22,9 +23,10 @@ use std::path::PathBuf;
 pub use documents::{Ingest, Submission};
 pub use embed::Embed;
 pub use input::{DocumentInput, IngestLimits, NewDocument};
+pub use reindex::{Progress, Reindex, Reindexed};
 
 use crate::catalogue::CatalogueError;
-use crate::names::DocumentId;
+use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::DatabaseError;
 
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,14 @@ pub enum IngestError {
     Lock { path: PathBuf, source: std::io::Error },
     #[error("the chunks of document {id} do not make up its text")]
     Incomplete { id: DocumentId },
+    #[error("there is no collection {0}")]
+    NoCollection(CollectionName),
+    #[error("another `retro reindex` is at work on these stores")]
+    ReindexRuns,
+    #[error("document {id} of collection {collection} cannot be made anew: {reason}; the collection is as it was")]
+    NotMadeAnew { collection: CollectionName, id: DocumentId, reason: String },
+    #[error("the folder {path} cannot be removed: {source}")]
+    Scratch { path: PathBuf, source: std::io::Error },
     #[error("a part of the work ended early: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
 }

@@ -2,6 +2,7 @@ mod input;
 mod interchange;
 mod lifecycle;
 mod recovery;
+mod reindex;
 
 use std::path::Path;
 use std::sync::Arc;
