@@ -21,6 +21,42 @@ use crate::text::Tokenizer;
 const CACHE_BUDGET: usize = 512 << 20;
 const MOST_SLOTS: usize = 64;
 
+/// What makes a database this server's own: the model's tokenizer and the embedder.
+pub struct Models {
+    pub runtime: Runtime,
+    /// Where the graphs run.
+    pub device: Device,
+    pub model: ModelFolder,
+    pub tokenizer: Arc<Tokenizer>,
+    pub embedder: Embedder,
+}
+
+impl Models {
+    /// Loads ONNX Runtime and the embedder, and reads the model's manifest and tokenizer.
+    ///
+    /// # Errors
+    /// One of them is missing or altered; the error says which and what to do.
+    pub async fn load(settings: &Settings) -> anyhow::Result<Self> {
+        let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
+        let device = runtime.device(settings.device)?;
+        let model = ModelFolder::open(&settings.model, &settings.precision, device, Checked::Chosen)?;
+        let tokenizer = Arc::new(Tokenizer::load(&model.tokenizer())?);
+        let embedder = load_embedder(&runtime, settings, device).await?;
+        let trained_with = &model.manifest().embedder.name;
+        if embedder.name() != trained_with {
+            tracing::warn!(
+                "the model was trained with the neighbours of {trained_with}, the embedder is {}: its neighbours may help it less",
+                embedder.name()
+            );
+        }
+        Ok(Self { runtime, device, model, tokenizer, embedder })
+    }
+
+    pub fn identity(&self) -> Identity {
+        identity(self.model.manifest(), &self.tokenizer, &self.embedder)
+    }
+}
+
 /// Every part but the model's thread: what the command line needs too.
 #[derive(Clone)]
 pub struct Parts {
@@ -44,19 +80,9 @@ impl Parts {
     pub async fn load(settings: &Settings) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&settings.data_dir)
             .with_context(|| format!("the data folder {} cannot be made", settings.data_dir.display()))?;
-        let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
-        let device = runtime.device(settings.device)?;
-        let model = ModelFolder::open(&settings.model, &settings.precision, device, Checked::Chosen)?;
-        let tokenizer = Arc::new(Tokenizer::load(&model.tokenizer())?);
-        let embedder = load_embedder(&runtime, settings, device).await?;
-        let trained_with = &model.manifest().embedder.name;
-        if embedder.name() != trained_with {
-            tracing::warn!(
-                "the model was trained with the neighbours of {trained_with}, the embedder is {}: its neighbours may help it less",
-                embedder.name()
-            );
-        }
-        let identity = identity(model.manifest(), &tokenizer, &embedder);
+        let models = Models::load(settings).await?;
+        let identity = models.identity();
+        let Models { runtime, device, model, tokenizer, embedder } = models;
         let database = Database::open(&settings.lance_uri(), identity, settings.vector_bytes()).await?;
         let retriever = Retriever::new(Arc::clone(&tokenizer), embedder.clone(), database.clone(), settings.vector_cache_bytes());
         let catalogue = Catalogue::open(&settings.data_dir, settings.database_url.as_deref()).await?;

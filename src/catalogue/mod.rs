@@ -5,6 +5,7 @@ mod collection;
 mod document;
 mod page;
 mod queue;
+mod recount;
 mod removal;
 mod store;
 mod submit;

@@ -29,6 +29,14 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be written.
     pub async fn submit(&self, documents: &[NewRecord]) -> Result<Task, CatalogueError> {
+        Ok(self.submit_numbered(documents).await?.0)
+    }
+
+    /// As [`submit`](Self::submit), and gives the number of each submission ([`QueuedDocument::seq`](super::QueuedDocument::seq)).
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub async fn submit_numbered(&self, documents: &[NewRecord]) -> Result<(Task, Vec<i64>), CatalogueError> {
         let task_id = Uuid::now_v7().to_string();
         let created_at = now();
         let mut transaction = self.write().await?;
@@ -43,6 +51,7 @@ impl Catalogue {
         .fetch_one(&mut *transaction)
         .await?;
         let task = task(&row)?;
+        let mut seqs = Vec::with_capacity(documents.len());
         for document in documents {
             note_collection(&mut transaction, &document.collection, &created_at).await?;
             sqlx::query(
@@ -65,11 +74,12 @@ impl Catalogue {
             .execute(&mut *transaction)
             .await?;
             sqlx::query("DELETE FROM outbox WHERE document_id = ?").bind(document.id.as_str()).execute(&mut *transaction).await?;
-            sqlx::query("INSERT INTO outbox (document_id, text) VALUES (?, ?)")
+            let seq = sqlx::query_scalar("INSERT INTO outbox (document_id, text) VALUES (?, ?) RETURNING seq")
                 .bind(document.id.as_str())
                 .bind(&document.text)
-                .execute(&mut *transaction)
+                .fetch_one(&mut *transaction)
                 .await?;
+            seqs.push(seq);
             sqlx::query("INSERT INTO waiting (document_id, task_id) VALUES (?, ?)")
                 .bind(document.id.as_str())
                 .bind(&task_id)
@@ -77,6 +87,6 @@ impl Catalogue {
                 .await?;
         }
         transaction.commit().await?;
-        Ok(task)
+        Ok((task, seqs))
     }
 }

@@ -5,11 +5,16 @@ mod complete;
 mod doctor;
 mod embed;
 mod eval;
+mod export;
+mod import;
 mod index;
 mod ingest;
+mod interrupt;
 mod openapi;
 mod print;
+mod progress;
 mod read_file;
+mod reindex;
 mod retrieve;
 mod search_args;
 mod serve;
@@ -42,6 +47,27 @@ enum Command {
     Ingest {
         #[command(flatten)]
         args: ingest::IngestArgs,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Write a collection to a Parquet file, for other programs or another server
+    Export {
+        #[command(flatten)]
+        args: export::ExportArgs,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Take in Parquet files that `retro export` or another program wrote
+    Import {
+        #[command(flatten)]
+        args: import::ImportArgs,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Make collections anew from their own text, after a change of model, embedder or its precision
+    Reindex {
+        #[command(flatten)]
+        args: reindex::ReindexArgs,
         #[command(flatten)]
         settings: Settings,
     },
@@ -104,6 +130,9 @@ impl Command {
         match self {
             Self::Serve { settings }
             | Self::Ingest { settings, .. }
+            | Self::Export { settings, .. }
+            | Self::Import { settings, .. }
+            | Self::Reindex { settings, .. }
             | Self::Embed { settings, .. }
             | Self::Complete { settings, .. }
             | Self::Retrieve { settings, .. }
@@ -167,6 +196,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve { settings } => serve::run(settings).await.map(|()| ExitCode::SUCCESS),
         Command::Ingest { args, settings } => ingest::run(args, settings).await,
+        Command::Export { args, settings } => export::run(args, settings).await,
+        Command::Import { args, settings } => import::run(args, settings).await,
+        Command::Reindex { args, settings } => reindex::run(args, settings).await,
         Command::Embed { args, settings } => embed::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Complete { args, settings } => complete::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Retrieve { args, settings } => retrieve::run(args, settings).await.map(|()| ExitCode::SUCCESS),

@@ -82,6 +82,7 @@ impl IntoResponses for GenerationErrors {
                 Code::Overloaded,
                 Code::GenerationFailed,
                 Code::RetrievalFailed,
+                Code::CollectionMadeAnew,
                 Code::ShuttingDown,
             ],
         ])

@@ -38,6 +38,7 @@ impl From<DatabaseError> for ApiError {
 fn of_database(error: &DatabaseError) -> ApiError {
     match error {
         DatabaseError::VersionNotKept { .. } => ApiError::new(Code::VersionNotKept, error.to_string()),
+        error if made_anew(error) => ApiError::new(Code::CollectionMadeAnew, error.to_string()),
         error => ApiError::server(Code::RetrievalFailed, error),
     }
 }
@@ -50,8 +51,16 @@ impl From<CatalogueError> for ApiError {
 
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
-        Self::server(Code::Internal, error)
+        match error {
+            IngestError::Database(error) if made_anew(&error) => error.into(),
+            error => Self::server(Code::Internal, error),
+        }
     }
+}
+
+/// Whether the server lives on with what the collection was once made with: the client may know, since only a new start mends it.
+fn made_anew(error: &DatabaseError) -> bool {
+    matches!(error, DatabaseError::MadeAnew { .. })
 }
 
 impl ApiError {

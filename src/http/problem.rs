@@ -61,6 +61,7 @@ codes! {
     Overloaded "overloaded" TOO_MANY_REQUESTS "Too many requests wait" "the queue is full; try again in 2 seconds";
     GenerationFailed "generation_failed" INTERNAL_SERVER_ERROR "The model failed" "the model failed; the server's log has the reason";
     RetrievalFailed "retrieval_failed" INTERNAL_SERVER_ERROR "The retrieval failed" "the neighbours could not be found; the server's log has the reason";
+    CollectionMadeAnew "collection_made_anew" SERVICE_UNAVAILABLE "The collection was made anew" "collection \"wiki\" was made anew with another embedder while this program ran; it has to be started again";
     Internal "internal" INTERNAL_SERVER_ERROR "The server failed" "the server failed; its log has the reason";
     ShuttingDown "shutting_down" SERVICE_UNAVAILABLE "The server is stopping" "the server is stopping";
 }

@@ -100,7 +100,14 @@ impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         error_responses(&[
             BODY_ERRORS,
-            &[Code::CollectionNotFound, Code::InvalidValue, Code::VersionNotKept, Code::RetrievalFailed, Code::ShuttingDown],
+            &[
+                Code::CollectionNotFound,
+                Code::InvalidValue,
+                Code::VersionNotKept,
+                Code::RetrievalFailed,
+                Code::CollectionMadeAnew,
+                Code::ShuttingDown,
+            ],
         ])
     }
 }

@@ -10,6 +10,7 @@ use super::IngestError;
 use super::embed::Embed;
 use super::input::NewDocument;
 use super::locks::ChangeLock;
+use super::pipeline::Pipeline;
 use crate::catalogue::{Catalogue, Cursor, Document, DocumentStatus, Page, Task};
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Database, StoredChunk};
@@ -38,8 +39,7 @@ pub struct Ingest {
 pub(super) struct Inner {
     pub catalogue: Catalogue,
     pub database: Database,
-    pub tokenizer: Arc<Tokenizer>,
-    pub embedder: Box<dyn Embed>,
+    pub pipeline: Pipeline,
     pub worker_lock: PathBuf,
     pub changes: ChangeLock,
     /// Held while a collection is indexed: no fragments are put together meanwhile, since the index would be of those that were.
@@ -60,12 +60,12 @@ impl Ingest {
         embedder: impl Embed + 'static,
         worker_lock: PathBuf,
     ) -> Self {
-        let changes = ChangeLock::new(worker_lock.with_extension("changes.lock"));
+        let changes = ChangeLock::beside(&worker_lock);
+        let dimension = database.identity().dimension;
         let inner = Inner {
             catalogue,
             database,
-            tokenizer,
-            embedder: Box::new(embedder),
+            pipeline: Pipeline { tokenizer, embedder: Box::new(embedder), dimension },
             worker_lock,
             changes,
             indexing: Arc::default(),

@@ -25,8 +25,18 @@ pub(super) struct ChangeGuard {
 }
 
 impl ChangeLock {
-    pub fn new(path: PathBuf) -> Self {
-        Self { path, local: Arc::default() }
+    /// The lock of the stores that the worker's lock file is for.
+    pub fn beside(worker_lock: &Path) -> Self {
+        Self { path: worker_lock.with_extension("changes.lock"), local: Arc::default() }
+    }
+
+    /// None if `stop` comes first.
+    pub async fn hold_unless(&self, stop: &CancellationToken) -> Result<Option<ChangeGuard>, IngestError> {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => Ok(None),
+            guard = self.hold() => guard.map(Some),
+        }
     }
 
     pub async fn hold(&self) -> Result<ChangeGuard, IngestError> {
@@ -59,6 +69,16 @@ pub(super) async fn worker_lock(path: &Path, stop: &CancellationToken) -> Result
             () = stop.cancelled() => return Ok(None),
             () = tokio::time::sleep(RETRY) => {}
         }
+    }
+}
+
+/// A lock that is this process's alone; none if another process has it.
+pub(super) fn sole_lock(path: &Path) -> Result<Option<File>, IngestError> {
+    let file = open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(IngestError::Lock { path: path.to_owned(), source }),
     }
 }
 

@@ -11,8 +11,10 @@ mod embed;
 pub mod files;
 mod indexing;
 mod input;
+pub mod interchange;
 mod locks;
 mod pipeline;
+mod reindex;
 mod removal;
 mod worker;
 
@@ -25,9 +27,10 @@ pub use collections::{Collection, CollectionDetails};
 pub use documents::{Ingest, Submission};
 pub use embed::Embed;
 pub use input::{DocumentInput, IngestLimits, NewDocument};
+pub use reindex::{Progress, Reindex, Reindexed};
 
 use crate::catalogue::CatalogueError;
-use crate::names::DocumentId;
+use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::DatabaseError;
 
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,14 @@ pub enum IngestError {
     Lock { path: PathBuf, source: std::io::Error },
     #[error("the chunks of document {id} do not make up its text")]
     Incomplete { id: DocumentId },
+    #[error("there is no collection {0}")]
+    NoCollection(CollectionName),
+    #[error("another `retro reindex` is at work on these stores")]
+    ReindexRuns,
+    #[error("document {id} of collection {collection} cannot be made anew: {reason}; the collection is as it was")]
+    NotMadeAnew { collection: CollectionName, id: DocumentId, reason: String },
+    #[error("the folder {path} cannot be removed: {source}")]
+    Scratch { path: PathBuf, source: std::io::Error },
     #[error("a part of the work ended early: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
 }

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,10 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::locks::worker_lock;
-use super::pipeline::Prepared;
 use super::{Ingest, IngestError};
 use crate::catalogue::{Outcome, QueuedDocument};
 use crate::names::{CollectionName, DocumentId};
-use crate::neighbours::Entry;
+use crate::neighbours::{Entry, SourceText};
 
 /// Most documents of one batch.
 const BATCH_DOCUMENTS: u32 = 64;
@@ -27,7 +26,7 @@ const WRITES_BEFORE_HOUSEKEEPING: u32 = 32;
 /// Least time between two housekeepings while there is nothing else to do.
 const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Collections that were written since their last housekeeping.
+/// Collections that were written, or may have been, since their last housekeeping.
 struct Housekeeping {
     written: HashSet<CollectionName>,
     writes: u32,
@@ -43,6 +42,14 @@ impl Housekeeping {
             self.writes += 1;
         }
     }
+}
+
+/// A document on its way, and what became of it so far.
+pub(super) struct Prepared {
+    /// Its text has gone into the chunks.
+    pub document: QueuedDocument,
+    /// What is to be written, or why nothing is.
+    pub entries: Result<Vec<Entry>, String>,
 }
 
 /// Documents that one commit puts into one collection.
@@ -62,7 +69,7 @@ impl Ingest {
         let Some(_lock) = worker_lock(&self.inner.worker_lock, &stop).await? else {
             return Ok(());
         };
-        // What another process has written may not have had its housekeeping.
+        // What other commands have left of old versions is removed some time after a start, too.
         let written = self.inner.database.collections().await.unwrap_or_default().into_iter().collect();
         let mut housekeeping = Housekeeping { written, writes: 0, last: Instant::now(), indexing: None };
         let (mut unwritten, mut failures) = (Vec::new(), 0);
@@ -95,6 +102,20 @@ impl Ingest {
         Ok(())
     }
 
+    /// Chunks and embeds documents. None if `stop` came before the end.
+    pub(super) async fn prepare(&self, mut documents: Vec<QueuedDocument>, stop: &CancellationToken) -> Option<Vec<Prepared>> {
+        let text = |document: &mut QueuedDocument| SourceText {
+            id: document.id.clone(),
+            title: document.title.clone(),
+            source: document.source.clone(),
+            metadata: document.metadata.clone(),
+            text: std::mem::take(&mut document.text),
+        };
+        let texts = documents.iter_mut().map(text).collect();
+        let entries = self.inner.pipeline.prepare(texts, stop).await?;
+        Some(documents.into_iter().zip(entries).map(|(document, entries)| Prepared { document, entries }).collect())
+    }
+
     /// Does a piece of work; gives whether there was one. Writes what the last round prepared while it prepares the next batch, so that the
     /// embedder waits for no disk.
     async fn round(
@@ -111,9 +132,22 @@ impl Ingest {
         }
         // A removal that fails holds up no document.
         let removals = self.complete_removals().await;
+        // Whoever holds the lock may be at documents that are in the queue only for the case that it is killed.
+        let Some(guard) = self.inner.changes.hold_unless(stop).await? else {
+            return Ok(false);
+        };
         let writing = std::mem::take(unwritten);
         let after = writing.last().map(|prepared| prepared.document.seq);
         let documents = self.inner.catalogue.take_queued(after, BATCH_DOCUMENTS, BATCH_BYTES).await?;
+        drop(guard);
+        let collections: BTreeSet<_> = documents.iter().map(|document| &document.collection).collect();
+        for collection in collections {
+            match self.inner.database.exists(collection).await {
+                // Before they are embedded in vain, again and again.
+                Err(error) if error.is_of_identity() => return Err(error.into()),
+                _ => {}
+            }
+        }
         housekeeping.note(&documents);
         let write = async {
             let written = if writing.is_empty() { Ok(()) } else { self.write(&writing, stop).await };
@@ -136,8 +170,14 @@ impl Ingest {
     async fn write(&self, prepared: &[Prepared], stop: &CancellationToken) -> Result<(), IngestError> {
         let mut attempt = 1;
         loop {
-            let error = match self.write_once(prepared).await {
-                Err(IngestError::Database(error)) => error,
+            let Some(guard) = self.inner.changes.hold_unless(stop).await? else {
+                return Ok(());
+            };
+            let written = self.write_held(prepared).await;
+            drop(guard);
+            let error = match written {
+                // Documents wait in the catalogue for a process that fits the collection.
+                Err(IngestError::Database(error)) if !error.is_of_identity() => error,
                 other => return other,
             };
             tracing::warn!(%error, attempt, "a batch of documents cannot be written");
@@ -146,7 +186,7 @@ impl Ingest {
                     batch.entries.as_ref().err().cloned().unwrap_or_else(|| format!("its chunks cannot be written: {error}"))
                 };
                 let outcomes: Vec<_> =
-                    prepared.iter().map(|batch| (&*batch.document, Outcome::Failed { reason: failed(batch) })).collect();
+                    prepared.iter().map(|batch| (&batch.document, Outcome::Failed { reason: failed(batch) })).collect();
                 return Ok(self.inner.catalogue.finish(&outcomes).await?);
             }
             tokio::select! {
@@ -157,8 +197,8 @@ impl Ingest {
         }
     }
 
-    async fn write_once(&self, prepared: &[Prepared]) -> Result<(), IngestError> {
-        let _guard = self.inner.changes.hold().await?;
+    /// Writes what was prepared, and notes what became of it. Called while the lock of those that change the database is held.
+    pub(super) async fn write_held(&self, prepared: &[Prepared]) -> Result<(), IngestError> {
         let mut outcomes: Vec<(&QueuedDocument, Outcome)> = Vec::with_capacity(prepared.len());
         let mut writable: BTreeMap<i64, (&QueuedDocument, &Vec<Entry>)> = BTreeMap::new();
         for Prepared { document, entries } in prepared {

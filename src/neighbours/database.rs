@@ -1,5 +1,5 @@
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ pub enum DatabaseError {
          anew from its own text, and another `data_dir` leaves it as it is meanwhile"
     )]
     OtherIdentity { collection: String, what: &'static str, found: String, expected: String },
+    #[error("collection {collection:?} was made anew with another {what} while this program ran; it has to be started again")]
+    MadeAnew { collection: String, what: &'static str },
     #[error("a vector has {found} numbers, the database has vectors of {expected}")]
     Dimension { found: usize, expected: usize },
     #[error("a vector holds a number that is not finite")]
@@ -62,10 +64,17 @@ pub(super) struct Inner {
     pub connection: Connection,
     pub identity: Identity,
     pub schema: SchemaRef,
-    /// Where tables lie, if that is a folder of this machine.
+    /// Where tables lie, if that is a folder of this machine and what is written there is to outlive the machine's end.
     pub folder: Option<PathBuf>,
     tables: Mutex<HashMap<CollectionName, Table>>,
     pub resident: Resident,
+}
+
+impl DatabaseError {
+    /// Whether a collection has another identity than the database was opened with: no fault of what was to be read or written.
+    pub fn is_of_identity(&self) -> bool {
+        matches!(self, Self::OtherIdentity { .. } | Self::MadeAnew { .. })
+    }
 }
 
 impl Database {
@@ -77,20 +86,31 @@ impl Database {
     /// # Errors
     /// The place cannot be used, or one of its collections was made with another identity.
     pub async fn open(uri: &str, identity: Identity, vector_bytes: u64) -> Result<Self, DatabaseError> {
-        let connection = connect(uri).await?;
-        let inner = Inner {
-            connection,
-            schema: table_schema(&identity),
-            identity,
-            folder: durable::local_folder(uri),
-            tables: Mutex::default(),
-            resident: Resident::new(vector_bytes),
-        };
-        let database = Self { inner: Arc::new(inner) };
+        let database = Self::connected(connect(uri).await?, identity, durable::local_folder(uri), vector_bytes);
         for collection in database.collections().await? {
             database.table(&collection).await?;
         }
         Ok(database)
+    }
+
+    /// Begins a database in `folder` that only its maker reads, and only while it runs: what is written is not brought to the disk.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub async fn open_scratch(folder: &Path, identity: Identity) -> Result<Self, DatabaseError> {
+        Ok(Self::connected(connect(&folder.to_string_lossy()).await?, identity, None, 0))
+    }
+
+    fn connected(connection: Connection, identity: Identity, folder: Option<PathBuf>, vector_bytes: u64) -> Self {
+        let inner = Inner {
+            connection,
+            schema: table_schema(&identity),
+            identity,
+            folder,
+            tables: Mutex::default(),
+            resident: Resident::new(vector_bytes),
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Opens the database at `uri` to read what is there; None where a folder that `uri` means is not there, which is not made.
@@ -109,13 +129,10 @@ impl Database {
     /// # Errors
     /// The place cannot be used.
     pub async fn embedder_at(uri: &str) -> Result<Option<String>, DatabaseError> {
-        if durable::local_folder(uri).is_some_and(|folder| !folder.exists()) {
-            return Ok(None);
-        }
+        let Some(connection) = connect_existing(uri).await? else { return Ok(None) };
         let doing = |source| store(format!("open {uri}"), source);
-        let connection = connect(uri).await?;
-        for name in connection.table_names().execute().await.map_err(doing)? {
-            let table = connection.open_table(name).execute().await.map_err(doing)?;
+        for name in collection_names(&connection).await? {
+            let table = connection.open_table(name.as_str()).execute().await.map_err(doing)?;
             if let Some(embedder) = Identity::embedder_of(table.schema().await.map_err(doing)?.metadata()) {
                 return Ok(Some(embedder.to_owned()));
             }
@@ -132,9 +149,7 @@ impl Database {
     /// # Errors
     /// The store cannot be read.
     pub async fn collections(&self) -> Result<Vec<CollectionName>, DatabaseError> {
-        let names = self.inner.connection.table_names().execute().await.map_err(|e| store("list its collections", e))?;
-        // A table that no collection name can reach was put there by something else.
-        Ok(names.iter().filter_map(|name| CollectionName::parse("collection", name).ok()).collect())
+        collection_names(&self.inner.connection).await
     }
 
     /// Whether `collection` was made or written to.
@@ -148,7 +163,8 @@ impl Database {
     /// # Errors
     /// The store cannot be read, or the collection has another identity.
     pub async fn stats(&self, collection: &CollectionName) -> Result<Stats, DatabaseError> {
-        let Some(snapshot) = self.snapshot(collection).await? else {
+        // A collection that was made anew can still be counted.
+        let Some((_, snapshot)) = self.unchecked(collection).await? else {
             return Ok(Stats::default());
         };
         let doing = || format!("count the chunks of {collection}");
@@ -164,7 +180,16 @@ impl Database {
 
     /// The collection's table, which surely is there, and the same as it is now, read-only.
     pub(super) async fn current(&self, collection: &CollectionName) -> Result<Option<(Table, Table)>, DatabaseError> {
-        let Some(table) = self.table(collection).await? else {
+        let current = self.unchecked(collection).await?;
+        if let Some((_, snapshot)) = &current {
+            self.check(collection, snapshot).await?;
+        }
+        Ok(current)
+    }
+
+    /// As [`current`](Self::current), whatever the collection was made with since it was first opened.
+    pub(super) async fn unchecked(&self, collection: &CollectionName) -> Result<Option<(Table, Table)>, DatabaseError> {
+        let Some(table) = self.handle(collection).await? else {
             return Ok(None);
         };
         // A query's own snapshot may be of a table that was removed, where one of the same name with fewer versions is in its place.
@@ -173,7 +198,7 @@ impl Database {
         }
         // The table may have been removed by another process since its handle was made.
         self.forget(collection);
-        let Some(table) = self.table(collection).await? else {
+        let Some(table) = self.handle(collection).await? else {
             return Ok(None);
         };
         let snapshot = table.checkout_current().await.map_err(|e| store(format!("read collection {collection}"), e))?;
@@ -186,8 +211,26 @@ impl Database {
         self.inner.resident.forget(collection);
     }
 
-    /// The collection's table, checked against the identity when it is first opened.
+    /// The collection's table. Whoever holds the lock of those that change the database may write to it: nobody makes it anew meanwhile.
     pub(super) async fn table(&self, collection: &CollectionName) -> Result<Option<Table>, DatabaseError> {
+        let Some(table) = self.handle(collection).await? else {
+            return Ok(None);
+        };
+        self.check(collection, &table).await?;
+        Ok(Some(table))
+    }
+
+    /// Another process may make the collection anew at any time, and vectors of two embedders must never meet.
+    async fn check(&self, collection: &CollectionName, table: &Table) -> Result<(), DatabaseError> {
+        let schema = table.schema().await.map_err(|e| store(format!("read collection {collection}"), e))?;
+        match self.inner.identity.check(collection.as_str(), schema.metadata()) {
+            Err(DatabaseError::OtherIdentity { collection, what, .. }) => Err(DatabaseError::MadeAnew { collection, what }),
+            other => other,
+        }
+    }
+
+    /// The collection's table, checked against the identity when it is first opened.
+    pub(super) async fn handle(&self, collection: &CollectionName) -> Result<Option<Table>, DatabaseError> {
         if let Some(table) = self.tables().get(collection) {
             return Ok(Some(table.clone()));
         }
@@ -223,7 +266,22 @@ impl Database {
     }
 }
 
-async fn connect(uri: &str) -> Result<Connection, DatabaseError> {
+/// None where a folder that `uri` means is not there, which is not made.
+pub(super) async fn connect_existing(uri: &str) -> Result<Option<Connection>, DatabaseError> {
+    match durable::local_folder(uri) {
+        Some(folder) if !folder.exists() => Ok(None),
+        _ => connect(uri).await.map(Some),
+    }
+}
+
+/// Names of the collections, in their order.
+pub(super) async fn collection_names(connection: &Connection) -> Result<Vec<CollectionName>, DatabaseError> {
+    let names = connection.table_names().execute().await.map_err(|e| store("list its collections", e))?;
+    // A table that no collection name can reach was put there by something else.
+    Ok(names.iter().filter_map(|name| CollectionName::parse("collection", name).ok()).collect())
+}
+
+pub(super) async fn connect(uri: &str) -> Result<Connection, DatabaseError> {
     // LanceDB's own default may fill 7 GiB.
     let session = Session::new(INDEX_CACHE, METADATA_CACHE, Arc::new(ObjectStoreRegistry::default()));
     let connect = lancedb::connect(uri).read_consistency_interval(Duration::ZERO).session(Arc::new(session));

@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use crate::names::CollectionName;
+
 /// The folder that `uri` means, unless it means something that is no folder of this machine.
 pub(super) fn local_folder(uri: &str) -> Option<PathBuf> {
     match uri.split_once("://") {
@@ -14,8 +16,16 @@ pub(super) fn local_folder(uri: &str) -> Option<PathBuf> {
     }
 }
 
+/// Brings what was written to a collection after `since` to the disk, where its tables lie in a folder.
+pub(super) async fn sync_table(folder: Option<PathBuf>, collection: &CollectionName, since: SystemTime) -> io::Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    let table = folder.join(format!("{collection}.lance"));
+    let synced = tokio::task::spawn_blocking(move || sync_since(&table, since)).await;
+    synced.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
 /// Brings all files below `folder` that were written after `since`, and the folders that name them, to the disk.
-pub(super) fn sync_since(folder: &Path, since: SystemTime) -> io::Result<()> {
+fn sync_since(folder: &Path, since: SystemTime) -> io::Result<()> {
     // Clocks of file systems are coarser than the system's.
     let since = since - Duration::from_secs(2);
     for entry in walkdir::WalkDir::new(folder).contents_first(true) {

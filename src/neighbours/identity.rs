@@ -19,9 +19,34 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// As metadata of a table's schema.
-    pub(super) fn to_metadata(&self) -> HashMap<String, String> {
+    /// As metadata of a table's schema, or of a file.
+    pub fn to_metadata(&self) -> HashMap<String, String> {
         self.parts().into_iter().map(|(what, value)| (metadata_key(what), value)).collect()
+    }
+
+    /// What the metadata of a table says, or what a file says that came from one; none if a part of it is missing.
+    pub fn of(metadata: &HashMap<String, String>) -> Option<Self> {
+        let part = |what| metadata.get(&metadata_key(what));
+        let number = |what| part(what)?.parse().ok();
+        Some(Self {
+            tokenizer: part(TOKENIZER)?.clone(),
+            embedder: part(EMBEDDER)?.clone(),
+            dimension: number(DIMENSION)?,
+            neighbour_length: number(NEIGHBOUR_LENGTH)?,
+            continuation_length: number(CONTINUATION_LENGTH)?,
+        })
+    }
+
+    /// Each part that is another one in `other`: its name, what it is here, and there.
+    pub fn differences(&self, other: &Self) -> Vec<(&'static str, String, String)> {
+        let pairs = self.parts().into_iter().zip(other.parts());
+        pairs.filter(|(here, there)| here != there).map(|((what, here), (_, there))| (what, here, there)).collect()
+    }
+
+    /// Whether chunks of a database of one identity are chunks of the other: whether token ids mean the same, in lists of the same lengths.
+    pub fn has_chunks_of(&self, other: &Self) -> bool {
+        let chunks = |identity: &Self| (identity.tokenizer.clone(), identity.neighbour_length, identity.continuation_length);
+        chunks(self) == chunks(other)
     }
 
     /// What stands for the embedder in the metadata of a table.
@@ -47,16 +72,20 @@ impl Identity {
 
     fn parts(&self) -> [(&'static str, String); 5] {
         [
-            ("tokenizer", self.tokenizer.clone()),
+            (TOKENIZER, self.tokenizer.clone()),
             (EMBEDDER, self.embedder.clone()),
-            ("dimension", self.dimension.to_string()),
-            ("neighbour length", self.neighbour_length.to_string()),
-            ("continuation length", self.continuation_length.to_string()),
+            (DIMENSION, self.dimension.to_string()),
+            (NEIGHBOUR_LENGTH, self.neighbour_length.to_string()),
+            (CONTINUATION_LENGTH, self.continuation_length.to_string()),
         ]
     }
 }
 
+const TOKENIZER: &str = "tokenizer";
 const EMBEDDER: &str = "embedder";
+const DIMENSION: &str = "dimension";
+const NEIGHBOUR_LENGTH: &str = "neighbour length";
+const CONTINUATION_LENGTH: &str = "continuation length";
 
 fn metadata_key(what: &str) -> String {
     format!("retro.{}", what.replace(' ', "_"))

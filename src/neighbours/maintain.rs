@@ -9,10 +9,13 @@ use crate::names::CollectionName;
 const MANY_FRAGMENTS: usize = 32;
 /// Of so many chunks one is deleted, from which on the files are written anew without them: they take room, and each search skips them.
 const ONE_DELETED_OF: usize = 10;
-/// How long old versions, and the files that only they use, are kept for readers that still hold them and for searches of an earlier state.
+/// How long versions that have a successor, and the files that only they use, are kept for readers that still hold them and for searches of
+/// an earlier state.
 const KEPT: Duration = Duration::hours(1);
 /// The same where old versions take more room than the present one; longer than any search.
 const KEPT_WHERE_LARGE: Duration = Duration::minutes(1);
+/// More than passes between reading the clock here and there.
+const SLACK: Duration = Duration::seconds(5);
 
 impl Database {
     /// Housekeeping that keeps searches fast and the disk small: puts small fragments together and removes old versions. The two do not
@@ -38,7 +41,12 @@ impl Database {
         let live = table.stats().await?.total_bytes as u64;
         let all = self.bytes(collection).await.ok().flatten().unwrap_or(0);
         let kept = if all > 2 * live { KEPT_WHERE_LARGE } else { KEPT };
-        let prune = OptimizeAction::Prune { older_than: Some(kept), delete_unverified: None, error_if_tagged_old_versions: None };
+        let written = table.list_versions().await?;
+        let Some(older_than) = out_of_use(kept, written.iter().map(|version| version.timestamp.timestamp_millis())) else {
+            return Ok(());
+        };
+        let prune =
+            OptimizeAction::Prune { older_than: Some(older_than), delete_unverified: None, error_if_tagged_old_versions: None };
         table.optimize(prune).await.map(drop)
     }
 }
@@ -52,4 +60,29 @@ async fn compact(table: &Table) -> lancedb::Result<bool> {
     }
     let compact = OptimizeAction::Compact { options: CompactionOptions::default(), remap_options: None };
     table.optimize(compact).await.map(|_| true)
+}
+
+/// How old a version is that had a successor `kept` ago, by the times at which versions were written; none if there may be none.
+///
+/// A version that was written long ago may have been the newest one until a moment ago, so its own age says nothing.
+fn out_of_use(kept: Duration, written: impl Iterator<Item = i64>) -> Option<Duration> {
+    let now = jiff::Timestamp::now().as_millisecond();
+    let newest_then = written.filter(|written| *written <= now - kept.num_milliseconds()).max()?;
+    Some(Duration::milliseconds(now - newest_then) + SLACK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_kept_for_an_hour_after_its_successor_came() {
+        let now = jiff::Timestamp::now().as_millisecond();
+        let minutes = |minutes: i64| now - minutes * 60_000;
+        let age = |written: &[i64]| out_of_use(KEPT, written.iter().copied()).map(|age| age.num_minutes());
+        assert_eq!(age(&[minutes(5), minutes(59)]), None);
+        // The one of two hours ago was the newest until five minutes ago.
+        assert_eq!(age(&[minutes(500), minutes(120), minutes(5)]), Some(121));
+        assert_eq!(age(&[minutes(500), minutes(120), minutes(61), minutes(5)]), Some(62));
+    }
 }

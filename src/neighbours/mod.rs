@@ -13,9 +13,11 @@ mod index;
 mod maintain;
 mod options;
 mod read;
+mod replace;
 mod resident;
 mod schema;
 mod search;
+mod source;
 mod write;
 
 #[cfg(test)]
@@ -30,3 +32,4 @@ pub use identity::Identity;
 pub use index::IndexStats;
 pub use options::SearchOptions;
 pub use search::Found;
+pub use source::{DocumentSize, Source, SourceDocument, SourceText};

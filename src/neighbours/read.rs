@@ -63,8 +63,7 @@ impl Database {
         for batch in run(&query, collection).await? {
             let rows = Rows { collection: collection.as_str(), batch: &batch };
             for id in rows.text(DOCUMENT_ID)?.iter().flatten() {
-                let id = DocumentId::parse(DOCUMENT_ID, id).map_err(|e| rows.corrupt(e.to_string()))?;
-                *documents.entry(id).or_insert(0) += 1;
+                *documents.entry(rows.document_id(id)?).or_insert(0) += 1;
             }
         }
         Ok(documents)

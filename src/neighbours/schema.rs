@@ -5,6 +5,7 @@ use arrow_array::{Array, FixedSizeListArray, ListArray, RecordBatch, StringArray
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
 use super::{DatabaseError, Entry, Identity};
+use crate::names::DocumentId;
 use crate::text::TokenId;
 
 /// Names the row: `{document_id}#{chunk_index}`. A document id never holds `#`.
@@ -102,6 +103,10 @@ impl Rows<'_> {
         let tokens: &UInt32Array =
             list.as_any().downcast_ref().ok_or_else(|| self.corrupt(format!("{name} holds no token ids")))?;
         Ok(tokens.values().to_vec())
+    }
+
+    pub fn document_id(&self, id: &str) -> Result<DocumentId, DatabaseError> {
+        DocumentId::parse(DOCUMENT_ID, id).map_err(|e| self.corrupt(e.to_string()))
     }
 
     pub fn corrupt(&self, reason: String) -> DatabaseError {

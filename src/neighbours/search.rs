@@ -16,7 +16,7 @@ use super::read::run;
 use super::resident::{Hit, Vectors};
 use super::schema::*;
 use super::{Database, DatabaseError, Neighbour, SearchOptions};
-use crate::names::{CollectionName, DocumentId};
+use crate::names::CollectionName;
 
 const DISTANCE: &str = "_distance";
 const ROW_ID: &str = "_rowid";
@@ -224,7 +224,7 @@ fn take_hits(rows: &Rows<'_>, hits: &mut [Vec<Hit>]) -> Result<(), DatabaseError
 fn neighbour(rows: &Rows<'_>, row: usize, distance: f32) -> Result<Neighbour, DatabaseError> {
     let text = |column| rows.text(column).map(|texts| texts.value(row));
     Ok(Neighbour {
-        document_id: DocumentId::parse(DOCUMENT_ID, text(DOCUMENT_ID)?).map_err(|e| rows.corrupt(e.to_string()))?,
+        document_id: rows.document_id(text(DOCUMENT_ID)?)?,
         chunk_index: rows.column::<UInt32Array>(CHUNK_INDEX)?.value(row),
         distance,
         neighbour: text(NEIGHBOUR)?.to_owned(),

@@ -62,7 +62,8 @@ impl Database {
     /// # Errors
     /// The store cannot be written.
     pub async fn delete_documents(&self, collection: &CollectionName, documents: &[DocumentId]) -> Result<(), DatabaseError> {
-        let Some((table, _)) = self.current(collection).await? else {
+        // What made the chunks does not matter to their removal.
+        let Some((table, _)) = self.unchecked(collection).await? else {
             return Ok(());
         };
         let begin = SystemTime::now();
@@ -79,12 +80,7 @@ impl Database {
     }
 
     pub(super) async fn make_durable(&self, collection: &CollectionName, since: SystemTime) -> Result<(), DatabaseError> {
-        let Some(folder) = &self.inner.folder else {
-            return Ok(());
-        };
-        let table = folder.join(format!("{collection}.lance"));
-        let synced = tokio::task::spawn_blocking(move || durable::sync_since(&table, since)).await;
-        synced.unwrap_or_else(|panic| Err(std::io::Error::other(panic))).map_err(DatabaseError::Sync)
+        durable::sync_table(self.inner.folder.clone(), collection, since).await.map_err(DatabaseError::Sync)
     }
 }
 

@@ -1,7 +1,6 @@
 //! `retro ingest`: files into the database, or with `--dry-run` only read.
 
 mod dry_run;
-mod progress;
 mod report;
 mod run;
 

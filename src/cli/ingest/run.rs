@@ -1,22 +1,20 @@
 use std::collections::VecDeque;
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::progress::{LOOK, Progress};
 use super::report::Listing;
 use super::{Batch, Read};
 use crate::catalogue::{DocumentStatus, Task};
+use crate::cli::interrupt::{INTERRUPTED, on_interrupt};
+use crate::cli::progress::{LOOK, Progress};
 use crate::ingest::{Ingest, NewDocument, Submission};
 
 /// Tasks that are queued before the oldest is waited for: the queue should not grow to the size of the corpus.
 const TASKS_AHEAD: usize = 4;
-/// What a shell gives a program that Ctrl-C ended.
-const INTERRUPTED: u8 = 130;
 
 /// Documents that were queued as one task.
 struct Queued {
@@ -195,18 +193,4 @@ impl Run {
 
 fn gone(id: Uuid) -> anyhow::Error {
     anyhow::anyhow!("the task {id} has vanished from the catalogue")
-}
-
-/// A token that Ctrl-C cancels.
-fn on_interrupt() -> std::io::Result<CancellationToken> {
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    let stop = CancellationToken::new();
-    let token = stop.clone();
-    tokio::spawn(async move {
-        interrupts.recv().await;
-        token.cancel();
-        interrupts.recv().await;
-        std::process::exit(INTERRUPTED.into());
-    });
-    Ok(stop)
 }

@@ -1,6 +1,8 @@
 mod input;
+mod interchange;
 mod lifecycle;
 mod recovery;
+mod reindex;
 mod removal;
 
 use std::path::Path;
@@ -41,7 +43,19 @@ impl Embed for FakeEmbedder {
 }
 
 fn vector(text: &str) -> Vec<f32> {
-    Sha256::digest(text.as_bytes())[..DIMENSION].iter().map(|&byte| f32::from(byte) / 255.0).collect()
+    let numbers: Vec<f32> = Sha256::digest(text.as_bytes())[..DIMENSION].iter().map(|&byte| f32::from(byte)).collect();
+    let length = numbers.iter().map(|number| number * number).sum::<f32>().sqrt();
+    numbers.into_iter().map(|number| number / length).collect()
+}
+
+fn identity(embedder: &str) -> Identity {
+    Identity {
+        tokenizer: tokenizer().identity().to_owned(),
+        embedder: embedder.to_owned(),
+        dimension: DIMENSION,
+        neighbour_length: 64,
+        continuation_length: 64,
+    }
 }
 
 fn tokenizer() -> Arc<Tokenizer> {
@@ -58,14 +72,12 @@ struct Process {
 
 impl Process {
     async fn start(folder: &Path, embedder: FakeEmbedder) -> Self {
-        let tokenizer = tokenizer();
-        let identity = Identity {
-            tokenizer: tokenizer.identity().to_owned(),
-            embedder: "fake".to_owned(),
-            dimension: DIMENSION,
-            neighbour_length: 64,
-            continuation_length: 64,
-        };
+        Self::start_as(folder, embedder, "fake").await
+    }
+
+    /// `name` tells the embedder from all others.
+    async fn start_as(folder: &Path, embedder: FakeEmbedder, name: &str) -> Self {
+        let (tokenizer, identity) = (tokenizer(), identity(name));
         let catalogue = Catalogue::open(folder, None).await.unwrap();
         let database = Database::open(folder.join("lance").to_str().unwrap(), identity, 1 << 20).await.unwrap();
         let lock = folder.join("writer.lock");

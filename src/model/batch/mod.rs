@@ -246,9 +246,8 @@ impl Model {
         if needed > self.cross.tokens() {
             self.cross.resize(needed);
             for other in self.rows.clone() {
-                let attended = self.sequence(other);
-                let last = attended.grid.attended(attended.finished).map(|(chunk, _)| chunk);
-                self.write_cross(other, last);
+                // What it held, which fits: what it attends next may need more room, and is shown when it does.
+                self.write_cross(other, self.sequence(other).attending);
             }
         }
         if self.sequence(slot).attending != wanted {

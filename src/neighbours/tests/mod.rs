@@ -1,4 +1,5 @@
 mod options;
+mod source;
 mod steps;
 mod versions;
 

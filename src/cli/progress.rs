@@ -5,27 +5,38 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// How often the progress is looked at.
 pub const LOOK: Duration = Duration::from_millis(200);
 
-/// How far the files are, by bytes, since nobody knows how many documents a file holds before it is read. A terminal sees it.
+/// How far a command is, with the rate and the time that is left. A terminal sees it.
 pub struct Progress {
     bar: ProgressBar,
     began: Instant,
-    /// Bytes of files whose documents are all settled.
+    /// What is settled for good.
     settled: u64,
 }
 
 impl Progress {
-    pub fn new(bytes: u64) -> Self {
+    /// `total` is counted in whatever grows most evenly: the bytes of files, chunks, rows.
+    pub fn new(total: u64) -> Self {
         let style = ProgressStyle::with_template("{spinner} {wide_bar} {percent}%  {msg}  {elapsed}, {eta} left")
             .expect("a fixed template");
-        let bar = ProgressBar::new(bytes).with_style(style);
+        let bar = ProgressBar::new(total).with_style(style);
         bar.enable_steady_tick(LOOK);
         Self { bar, began: Instant::now(), settled: 0 }
     }
 
-    /// All up to this many bytes is settled.
-    pub fn settle(&mut self, bytes: u64) {
-        self.settled = bytes;
-        self.bar.set_position(bytes);
+    /// The total, where it is known only now or has changed.
+    pub fn of(&self, total: u64) {
+        self.bar.set_length(total);
+    }
+
+    /// All up to here is settled.
+    pub fn settle(&mut self, position: u64) {
+        self.settled = position;
+        self.bar.set_position(position);
+    }
+
+    /// All up to here is done.
+    pub fn reach(&self, position: u64) {
+        self.bar.set_position(position);
     }
 
     /// `share` of what comes before `end` is settled too.
@@ -36,6 +47,11 @@ impl Progress {
     pub fn say(&self, documents: u64, chunks: u64) {
         let rate = |number: u64| number as f64 / self.seconds();
         self.bar.set_message(format!("{documents} documents, {:.1} documents/s, {:.1} chunks/s", rate(documents), rate(chunks)));
+    }
+
+    /// What is done now, and how many of it a second.
+    pub fn say_rate(&self, doing: &str, number: u64, what: &str) {
+        self.bar.set_message(format!("{doing}: {number} {what}, {:.1} {what}/s", number as f64 / self.seconds()));
     }
 
     pub fn seconds(&self) -> f64 {
