@@ -45,6 +45,8 @@ fn every_route_is_described() {
         "post /v1/collections",
         "get /v1/collections/{name}",
         "delete /v1/collections/{name}",
+        "patch /v1/collections/{name}",
+        "post /v1/collections/{name}/index",
         "get /v1/tasks/{id}",
         "get /v1/info",
         "get /livez",

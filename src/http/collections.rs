@@ -229,7 +229,18 @@ async fn delete(State(app): State<Arc<App>>, NamePath(name): NamePath) -> Result
         ("thorough" = (summary = "More clusters of the index", value = json!({"search": {"nprobes": 80}}))),
         ("exact" = (summary = "No index", value = json!({"search": {"exact": true}})))
     )),
-    responses((status = 200, description = "The collection", body = CollectionDetails), UpdateErrors)
+    responses(
+        (status = 200, description = "The collection", body = CollectionDetails, example = json!({
+            "name": "library", "created_at": "2026-10-01T12:00:00.000000Z", "documents": {"pending": 0, "ready": 32, "failed": 0},
+            "chunks": 412, "deleted_chunks": 3, "fragments": 4, "bytes": 1_048_576, "version": 7,
+            "kept_versions": {"count": 2, "oldest": 6, "newest": 7}, "index": null,
+            "search": {"exact": null, "nprobes": 80, "refine": null}, "dimension": 384,
+            "embedder": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db-int16", "tokens": 25_480, "text_bytes": 101_920,
+            "tokenizer": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "neighbour_length": 64,
+            "continuation_length": 64, "versions": [
+                {"version": 7, "created_at": "2026-10-01T12:30:00.000000Z"}, {"version": 6, "created_at": "2026-10-01T12:10:00.000000Z"}]})),
+        UpdateErrors
+    )
 )]
 async fn update(
     State(app): State<Arc<App>>,
@@ -254,8 +265,25 @@ async fn update(
     tag = "Collections",
     params(("name" = String, Path, description = "The collection's name", example = "library"), IndexQuery),
     responses(
-        (status = 200, description = "It is done", body = CollectionDetails),
-        (status = 202, description = "It has begun; `index` of the collection shows when it is done", body = CollectionDetails),
+        (status = 200, description = "It is done", body = CollectionDetails, example = json!({
+            "name": "library", "created_at": "2026-10-01T12:00:00.000000Z", "documents": {"pending": 0, "ready": 32, "failed": 0},
+            "chunks": 412, "deleted_chunks": 3, "fragments": 4, "bytes": 1_048_576, "version": 7,
+            "kept_versions": {"count": 2, "oldest": 6, "newest": 7}, "index": {"indexed": 412, "unindexed": 0, "parts": 1},
+            "search": {"exact": null, "nprobes": null, "refine": null}, "dimension": 384,
+            "embedder": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db-int16", "tokens": 25_480, "text_bytes": 101_920,
+            "tokenizer": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "neighbour_length": 64,
+            "continuation_length": 64, "versions": [
+                {"version": 7, "created_at": "2026-10-01T12:30:00.000000Z"}, {"version": 6, "created_at": "2026-10-01T12:10:00.000000Z"}]})),
+        (status = 202, description = "It has begun; `index` of the collection shows when it is done", body = CollectionDetails,
+            example = json!({
+            "name": "library", "created_at": "2026-10-01T12:00:00.000000Z", "documents": {"pending": 0, "ready": 32, "failed": 0},
+            "chunks": 412, "deleted_chunks": 3, "fragments": 4, "bytes": 1_048_576, "version": 7,
+            "kept_versions": {"count": 2, "oldest": 6, "newest": 7}, "index": null,
+            "search": {"exact": null, "nprobes": null, "refine": null}, "dimension": 384,
+            "embedder": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db-int16", "tokens": 25_480, "text_bytes": 101_920,
+            "tokenizer": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "neighbour_length": 64,
+            "continuation_length": 64, "versions": [
+                {"version": 7, "created_at": "2026-10-01T12:30:00.000000Z"}, {"version": 6, "created_at": "2026-10-01T12:10:00.000000Z"}]})),
         IndexErrors
     )
 )]

@@ -12,7 +12,7 @@ use super::{Identity, KeptVersions, durable};
 use crate::names::CollectionName;
 
 /// Bytes of indices that are kept in memory, for all collections together.
-const INDEX_CACHE: usize = 256 << 20;
+const INDEX_CACHE: usize = 512 << 20;
 /// Bytes of manifests, file footers and the like that are kept in memory, for all collections together.
 const METADATA_CACHE: usize = 64 << 20;
 

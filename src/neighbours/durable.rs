@@ -1,6 +1,6 @@
 //! LanceDB leaves what it wrote in the page cache, which outlives the process and not the machine; these functions bring it to the disk.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -22,6 +22,22 @@ pub(super) async fn sync_table(folder: Option<PathBuf>, collection: &CollectionN
     let table = folder.join(format!("{collection}.lance"));
     let synced = tokio::task::spawn_blocking(move || sync_since(&table, since)).await;
     synced.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+}
+
+/// Says, until it is dropped, that somebody reads one version of a collection in `folder` for long; housekeeping in any process heeds it.
+pub(super) fn read_for_long(folder: &Path) -> io::Result<File> {
+    let file = readers(folder)?;
+    file.lock_shared()?;
+    Ok(file)
+}
+
+/// Whether a process reads one version of a collection in `folder` for long.
+pub(super) fn is_read_for_long(folder: &Path) -> bool {
+    readers(folder).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
+fn readers(folder: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).open(folder.join("readers.lock"))
 }
 
 /// Brings all files below `folder` that were written after `since`, and the folders that name them, to the disk.

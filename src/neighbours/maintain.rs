@@ -2,7 +2,7 @@ use lance::dataset::optimize::CompactionOptions;
 use lancedb::Table;
 use lancedb::table::{Duration, OptimizeAction};
 
-use super::Database;
+use super::{Database, durable};
 use crate::names::CollectionName;
 
 /// Small fragments from which on they are put together: each costs every search a file.
@@ -12,10 +12,10 @@ const ONE_DELETED_OF: usize = 10;
 /// How long versions that have a successor, and the files that only they use, are kept for readers that still hold them and for searches of
 /// an earlier state.
 const KEPT: Duration = Duration::hours(1);
-/// The same where old versions take more room than the present one; longer than any search.
+/// The same where old versions take more room than the present one, and nobody reads one for long as an export does; longer than any search.
 const KEPT_WHERE_LARGE: Duration = Duration::minutes(1);
 /// More than passes between reading the clock here and there.
-const SLACK: Duration = Duration::seconds(5);
+const SLACK: Duration = Duration::minutes(1);
 
 impl Database {
     /// Housekeeping that keeps searches fast and the disk small: puts small fragments together and removes old versions. The two do not
@@ -40,7 +40,8 @@ impl Database {
     async fn prune(&self, collection: &CollectionName, table: &Table) -> lancedb::Result<()> {
         let live = table.stats().await?.total_bytes as u64;
         let all = self.bytes(collection).await.ok().flatten().unwrap_or(0);
-        let kept = if all > 2 * live { KEPT_WHERE_LARGE } else { KEPT };
+        let is_read = self.inner.folder.as_ref().is_some_and(|folder| durable::is_read_for_long(folder));
+        let kept = if all > 2 * live && !is_read { KEPT_WHERE_LARGE } else { KEPT };
         let written = table.list_versions().await?;
         let Some(older_than) = out_of_use(kept, written.iter().map(|version| version.timestamp.timestamp_millis())) else {
             return Ok(());
@@ -74,6 +75,16 @@ fn out_of_use(kept: Duration, written: impl Iterator<Item = i64>) -> Option<Dura
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_read_is_known_until_it_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(!durable::is_read_for_long(folder.path()));
+        let reads = [(); 2].map(|()| durable::read_for_long(folder.path()).unwrap());
+        assert!(durable::is_read_for_long(folder.path()));
+        drop(reads);
+        assert!(!durable::is_read_for_long(folder.path()));
+    }
 
     #[test]
     fn a_version_is_kept_for_an_hour_after_its_successor_came() {

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::fs::File;
 
 use arrow_array::{ListArray, RecordBatch, UInt32Array, UInt64Array};
 use futures::TryStreamExt;
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::database::{collection_names, connect_existing, store};
 use super::schema::*;
-use super::{DatabaseError, Identity};
+use super::{DatabaseError, Identity, durable};
 use crate::names::{CollectionName, DocumentId};
 
 /// Rows that are read at a time.
@@ -22,6 +23,8 @@ pub struct Source {
     table: Table,
     identity: Identity,
     version: u64,
+    /// Where the database is a folder that can be written to.
+    _reads: Option<File>,
 }
 
 /// A document of a [`Source`], and where its chunks lie there.
@@ -65,6 +68,7 @@ impl Source {
     pub async fn open(uri: &str, collection: &CollectionName) -> Result<Option<Self>, DatabaseError> {
         let Some(connection) = connect_existing(uri).await? else { return Ok(None) };
         let doing = |error| store(format!("open collection {collection}"), error);
+        let reads = durable::local_folder(uri).and_then(|folder| durable::read_for_long(&folder).ok());
         let table = match connection.open_table(collection.as_str()).execute().await {
             Ok(table) => table.query_snapshot().await.map_err(doing)?,
             Err(lancedb::Error::TableNotFound { .. }) => return Ok(None),
@@ -74,7 +78,7 @@ impl Source {
         let identity = Identity::of(schema.metadata())
             .ok_or_else(|| corrupt(collection, "it does not say which tokenizer and embedder it was made with".to_owned()))?;
         let version = table.version().await.map_err(doing)?;
-        Ok(Some(Self { collection: collection.clone(), table, identity, version }))
+        Ok(Some(Self { collection: collection.clone(), table, identity, version, _reads: reads }))
     }
 
     /// Collections of the database at `uri`, in the order of their names.

@@ -1,7 +1,7 @@
 //! Sequences in one batch: each gets the logits that it would get alone.
 
 use super::{Driver, distance, model, neighbour, repeating, tokens, whole};
-use crate::model::{NeighbourTokens, Slot};
+use crate::model::{Logits, NeighbourTokens, Slot};
 use crate::text::{Grid, TokenId};
 
 struct Member {
@@ -148,4 +148,37 @@ fn company_changes_no_bit() {
             assert_eq!(other, 0, "{precision}, sequence {number}: tokens of {} with other logits", found.len());
         }
     }
+}
+
+#[test]
+fn a_sequence_whose_next_chunk_needs_more_room_lets_others_have_a_little_more() {
+    let one = |chunk| vec![neighbour(chunk)];
+    let three = vec![neighbour(1), neighbour(2), neighbour(3)];
+    let of_first = [one(0), three];
+    let of_second = [vec![neighbour(4), neighbour(5)]];
+    let (first, second) = (tokens(128, 0), tokens(64, 1));
+    let finish = |driver: &mut Driver, slot| {
+        let span = driver.model.finish(slot, Logits::All).unwrap().unwrap();
+        driver.model.logits().take(span.len()).flatten().copied().collect::<Vec<f32>>()
+    };
+    let mut driver = model("fp32");
+    let alone = {
+        let slot = driver.open(Grid::prompt_start());
+        driver.extend(slot, &first, &of_first)
+    };
+    // A fresh one, whose rows have room for nothing yet.
+    let mut driver = model("fp32");
+    let slot = driver.open(Grid::prompt_start());
+    for slice in first.chunks(64) {
+        let chunks = driver.model.extend(slot, slice).unwrap();
+        driver.attend(slot, chunks, &of_first);
+    }
+    let mut logits = finish(&mut driver, slot);
+    logits.extend(finish(&mut driver, slot));
+    let other = driver.open(Grid::prompt_end(64));
+    driver.extend(other, &second, &of_second);
+    while logits.len() < alone.len() {
+        logits.extend(finish(&mut driver, slot));
+    }
+    assert!(distance(&logits, &alone) < 1e-4);
 }
