@@ -9,6 +9,7 @@ mod collections;
 mod documents;
 mod embed;
 pub mod files;
+mod housekeeping;
 mod indexing;
 mod input;
 pub mod interchange;

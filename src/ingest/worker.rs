@@ -1,10 +1,9 @@
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::housekeeping::{Housekeeping, When};
 use super::locks::worker_lock;
 use super::{Ingest, IngestError};
 use crate::catalogue::{Outcome, QueuedDocument};
@@ -21,29 +20,6 @@ const IDLE_POLL: Duration = Duration::from_millis(300);
 const WRITE_ATTEMPTS: u32 = 5;
 /// Longest pause after an error.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Writes after which a collection gets its housekeeping even if more work waits.
-const WRITES_BEFORE_HOUSEKEEPING: u32 = 32;
-/// Least time between two housekeepings while there is nothing else to do.
-const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Collections that were written, or may have been, since their last housekeeping.
-struct Housekeeping {
-    written: HashSet<CollectionName>,
-    writes: u32,
-    last: Instant,
-    /// Brings indices up to date.
-    indexing: Option<JoinHandle<()>>,
-}
-
-impl Housekeeping {
-    fn note(&mut self, documents: &[QueuedDocument]) {
-        if !documents.is_empty() {
-            self.written.extend(documents.iter().map(|document| document.collection.clone()));
-            self.writes += 1;
-        }
-    }
-}
-
 /// A document on its way, and what became of it so far.
 pub(super) struct Prepared {
     /// Its text has gone into the chunks.
@@ -69,9 +45,7 @@ impl Ingest {
         let Some(_lock) = worker_lock(&self.inner.worker_lock, &stop).await? else {
             return Ok(());
         };
-        // What other commands have left of old versions is removed some time after a start, too.
-        let written = self.inner.database.collections().await.unwrap_or_default().into_iter().collect();
-        let mut housekeeping = Housekeeping { written, writes: 0, last: Instant::now(), indexing: None };
+        let mut housekeeping = Housekeeping::new();
         let (mut unwritten, mut failures) = (Vec::new(), 0);
         while !stop.is_cancelled() {
             let pause = match self.round(&mut housekeeping, &mut unwritten, &stop).await {
@@ -94,10 +68,6 @@ impl Ingest {
                 () = self.inner.work.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
-        }
-        if let Some(indexing) = housekeeping.indexing {
-            // A half-made index is files that nothing refers to.
-            indexing.abort();
         }
         Ok(())
     }
@@ -125,9 +95,7 @@ impl Ingest {
         stop: &CancellationToken,
     ) -> Result<bool, IngestError> {
         if unwritten.is_empty() && !self.inner.catalogue.has_work().await? {
-            if !housekeeping.written.is_empty() && housekeeping.last.elapsed() >= HOUSEKEEPING_INTERVAL {
-                self.keep_house(housekeeping).await?;
-            }
+            self.keep_house(housekeeping, When::Idle).await?;
             return Ok(false);
         }
         // A removal that fails holds up no document.
@@ -148,9 +116,14 @@ impl Ingest {
                 _ => {}
             }
         }
-        housekeeping.note(&documents);
         let write = async {
-            let written = if writing.is_empty() { Ok(()) } else { self.write(&writing, stop).await };
+            let written = match writing.is_empty() {
+                true => Ok(()),
+                false => {
+                    housekeeping.note_write();
+                    self.write(&writing, stop).await
+                }
+            };
             self.inner.progress.notify_waiters();
             written
         };
@@ -160,9 +133,7 @@ impl Ingest {
             return Ok(false);
         };
         *unwritten = prepared;
-        if housekeeping.writes >= WRITES_BEFORE_HOUSEKEEPING {
-            self.keep_house(housekeeping).await?;
-        }
+        self.keep_house(housekeeping, When::Busy).await?;
         removals.map(|()| true)
     }
 
@@ -227,27 +198,6 @@ impl Ingest {
             outcomes.push((document, Outcome::Ready { chunks: entries.len() as u64, tokens }));
         }
         Ok(self.inner.catalogue.finish(&outcomes).await?)
-    }
-
-    async fn keep_house(&self, housekeeping: &mut Housekeeping) -> Result<(), IngestError> {
-        (housekeeping.writes, housekeeping.last) = (0, Instant::now());
-        let Ok(indexing) = Arc::clone(&self.inner.indexing).try_lock_owned() else { return Ok(()) };
-        let written: Vec<CollectionName> = housekeeping.written.drain().collect();
-        let guard = self.inner.changes.hold().await?;
-        for collection in &written {
-            self.inner.database.maintain(collection).await;
-        }
-        drop(guard);
-        let database = self.inner.database.clone();
-        housekeeping.indexing = Some(tokio::spawn(async move {
-            for collection in written {
-                if let Err(error) = database.tend_index(&collection).await {
-                    tracing::warn!(%collection, %error, "the index is not up to date; searches are complete but slower");
-                }
-            }
-            drop(indexing);
-        }));
-        Ok(())
     }
 }
 

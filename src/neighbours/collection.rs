@@ -13,7 +13,7 @@ use lance::dataset::VersionRef;
 use lancedb::Table;
 use serde::Serialize;
 
-use super::database::store;
+use super::database::{store, twice};
 use super::effort::Effort;
 use super::index::{IndexStats, index_stats};
 use super::{Database, DatabaseError, SearchOptions, durable};
@@ -126,6 +126,10 @@ impl Database {
     /// # Errors
     /// The store cannot be read.
     pub async fn figures(&self, collection: &CollectionName) -> Result<Figures, DatabaseError> {
+        twice(|| self.figures_once(collection)).await
+    }
+
+    async fn figures_once(&self, collection: &CollectionName) -> Result<Figures, DatabaseError> {
         let bytes = self.bytes(collection).await?;
         let Some(snapshot) = self.snapshot(collection).await? else {
             return Ok(Figures { bytes, ..Figures::default() });

@@ -163,6 +163,10 @@ impl Database {
     /// # Errors
     /// The store cannot be read, or the collection has another identity.
     pub async fn stats(&self, collection: &CollectionName) -> Result<Stats, DatabaseError> {
+        twice(|| self.stats_once(collection)).await
+    }
+
+    async fn stats_once(&self, collection: &CollectionName) -> Result<Stats, DatabaseError> {
         // A collection that was made anew can still be counted.
         let Some((_, snapshot)) = self.unchecked(collection).await? else {
             return Ok(Stats::default());
@@ -213,11 +217,7 @@ impl Database {
 
     /// The collection's table. Whoever holds the lock of those that change the database may write to it: nobody makes it anew meanwhile.
     pub(super) async fn table(&self, collection: &CollectionName) -> Result<Option<Table>, DatabaseError> {
-        let Some(table) = self.handle(collection).await? else {
-            return Ok(None);
-        };
-        self.check(collection, &table).await?;
-        Ok(Some(table))
+        Ok(self.current(collection).await?.map(|(table, _)| table))
     }
 
     /// Another process may make the collection anew at any time, and vectors of two embedders must never meet.
@@ -247,7 +247,7 @@ impl Database {
     }
 
     pub(super) async fn table_or_new(&self, collection: &CollectionName) -> Result<Table, DatabaseError> {
-        if let Some((table, _)) = self.current(collection).await? {
+        if let Some(table) = self.table(collection).await? {
             return Ok(table);
         }
         let create = self.inner.connection.create_empty_table(collection.as_str(), self.inner.schema.clone());
@@ -286,6 +286,18 @@ pub(super) async fn connect(uri: &str) -> Result<Connection, DatabaseError> {
     let session = Session::new(INDEX_CACHE, METADATA_CACHE, Arc::new(ObjectStoreRegistry::default()));
     let connect = lancedb::connect(uri).read_consistency_interval(Duration::ZERO).session(Arc::new(session));
     connect.execute().await.map_err(|source| store(format!("open {uri}"), source))
+}
+
+/// A collection that is removed takes the files from under those that read it, as does a version that is no longer kept: they read again,
+/// what is there then.
+pub(super) async fn twice<T, F>(read: impl Fn() -> F) -> Result<T, DatabaseError>
+where
+    F: Future<Output = Result<T, DatabaseError>>,
+{
+    match read().await {
+        Err(DatabaseError::Store { .. }) => read().await,
+        other => other,
+    }
 }
 
 pub(super) fn store(doing: impl Into<String>, source: lancedb::Error) -> DatabaseError {

@@ -9,7 +9,7 @@ use lancedb::query::{QueryBase, Select};
 use lancedb::{DistanceType, Table};
 
 use super::collection::dataset;
-use super::database::store;
+use super::database::{store, twice};
 use super::effort::{Effort, Resolved};
 use super::index::has_index;
 use super::read::run;
@@ -50,11 +50,7 @@ impl Database {
         for query in &queries {
             self.check_vector(query)?;
         }
-        match self.search_once(queries.clone(), options).await {
-            // A collection that is removed takes the files from under its searches, and so does a version that is no longer kept.
-            Err(DatabaseError::Store { .. }) => self.search_once(queries, options).await,
-            found => found,
-        }
+        twice(|| self.search_once(queries.clone(), options)).await
     }
 
     async fn search_once(&self, queries: Vec<Vec<f32>>, options: &SearchOptions) -> Result<Found, DatabaseError> {

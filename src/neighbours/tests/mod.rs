@@ -53,7 +53,7 @@ pub(super) fn entry(document: &str, index: u32, embedding: [f32; 4]) -> Entry {
     }
 }
 
-fn document(name: &str, embeddings: &[[f32; 4]]) -> (DocumentId, Vec<Entry>) {
+pub(super) fn document(name: &str, embeddings: &[[f32; 4]]) -> (DocumentId, Vec<Entry>) {
     let entries = embeddings.iter().zip(0..).map(|(embedding, index)| entry(name, index, *embedding));
     (id(name), entries.collect())
 }
@@ -299,7 +299,7 @@ async fn a_search_in_memory_gives_what_a_search_of_the_files_gives() {
         let name = format!("d{}", random.random_range(0..12));
         match step % 5 {
             0 => in_memory.delete_documents(&collection(), &[id(&name)]).await.unwrap(),
-            1 if step % 3 == 0 => in_memory.maintain(&collection()).await,
+            1 if step % 3 == 0 => drop(in_memory.maintain(&collection()).await),
             _ => in_memory.replace_documents(&collection(), vec![document(&name, &vectors)], false).await.unwrap(),
         }
         let queries = vec![query.clone(), query, vec![0.5; 4]];
