@@ -10,7 +10,7 @@ PARITY_CASES ?= training/work/parity.safetensors
 ORACLE_CASES ?= training/work/oracle
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve test lint openapi eval parity oracle bench cuda-setup cuda-check
+.PHONY: help setup build serve test lint openapi eval parity oracle bench bench-database cuda-setup cuda-check
 # The steps share one cargo lock and one runtime/.
 .NOTPARALLEL:
 
@@ -65,6 +65,12 @@ bench: build ## measure the server and its peers, write docs/performance.md: mak
 	@$(BENCH_PYTHON) -c 'import matplotlib, numpy, onnx, onnxruntime, tokenizers' 2>/dev/null || { \
 		echo 'bench: $(BENCH_PYTHON) lacks packages of benches/requirements.txt, which says how to install them (BENCH_PYTHON=... names another)'; exit 2; }
 	@$(BENCH_PYTHON) -m benches --retro '$(RETRO)' $(ARGS)
+
+bench-database: build ## measure the database, write docs/database.md: make bench-database CORPUS=folder ARGS="--quick"
+	@test -n '$(CORPUS)' || { echo 'bench-database: name the folder of texts: make bench-database CORPUS=folder'; exit 2; }
+	@$(BENCH_PYTHON) -c 'import matplotlib, numpy, pyarrow, tokenizers' 2>/dev/null || { \
+		echo 'bench-database: $(BENCH_PYTHON) lacks packages of benches/requirements.txt, which says how to install them (BENCH_PYTHON=... names another)'; exit 2; }
+	@$(BENCH_PYTHON) -m benches.database --retro '$(RETRO)' --corpus '$(CORPUS)' $(ARGS)
 
 oracle: setup ## compare the engine with retro-pytorch, logit by logit, in several shapes (needs torch): ORACLE_ARGS="--seed 7"
 	$(TRAIN_PYTHON) -m training.oracle --out $(ORACLE_CASES) $(ORACLE_ARGS)

@@ -12,7 +12,7 @@ use crate::embedder::{Embedder, Precision};
 use crate::generate::{CompletionRequest, Generator, Retriever, fold};
 use crate::ingest::{Ingest, IngestLimits};
 use crate::model::{Checked, Encoder, Manifest, Model, ModelFolder, ModelOptions};
-use crate::neighbours::{Database, Identity};
+use crate::neighbours::{Database, Identity, Memory};
 use crate::onnx::{Device, Runtime};
 use crate::settings::{EmbedderPrecision, Settings};
 use crate::text::Tokenizer;
@@ -83,7 +83,8 @@ impl Parts {
         let models = Models::load(settings).await?;
         let identity = models.identity();
         let Models { runtime, device, model, tokenizer, embedder } = models;
-        let database = Database::open(&settings.lance_uri(), identity, settings.vector_bytes()).await?;
+        let memory = Memory { vectors: settings.vector_bytes(), indices: settings.index_bytes() };
+        let database = Database::open(&settings.lance_uri(), identity, memory).await?;
         let retriever = Retriever::new(Arc::clone(&tokenizer), embedder.clone(), database.clone(), settings.vector_cache_bytes());
         let catalogue = Catalogue::open(&settings.data_dir, settings.database_url.as_deref()).await?;
         let ingest =

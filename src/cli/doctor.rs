@@ -7,7 +7,7 @@ use crate::app::{identity, load_embedder};
 use crate::catalogue::Catalogue;
 use crate::embedder::Embedder;
 use crate::model::{Checked, Model, ModelFolder, ModelOptions};
-use crate::neighbours::Database;
+use crate::neighbours::{Database, Memory};
 use crate::onnx::{Device, Runtime};
 use crate::settings::Settings;
 use crate::text::Tokenizer;
@@ -120,7 +120,7 @@ async fn documents(settings: &Settings) -> anyhow::Result<String> {
 }
 
 async fn collections(uri: &str, identity: crate::neighbours::Identity) -> anyhow::Result<String> {
-    let database = Database::open(uri, identity, 0).await?;
+    let database = Database::open(uri, identity, Memory::default()).await?;
     let mut collections = Vec::new();
     for name in database.collections().await? {
         collections.push(format!("{name} ({} chunks)", database.stats(&name).await?.chunks));

@@ -9,7 +9,7 @@ use crate::app::Parts;
 use crate::ingest::IngestLimits;
 use crate::ingest::files::Documents;
 use crate::names::CollectionName;
-use crate::neighbours::{Database, Effort, IndexStats, Neighbour, SearchOptions};
+use crate::neighbours::{Database, Effort, IndexStats, Memory, Neighbour, SearchOptions};
 use crate::settings::Settings;
 use crate::text::chunk_document;
 
@@ -128,7 +128,8 @@ async fn nearest(
     collection: &CollectionName,
     queries: &[Vec<f32>],
 ) -> anyhow::Result<Vec<Vec<Neighbour>>> {
-    let database = Database::open(&settings.lance_uri(), parts.database.identity().clone(), u64::MAX).await?;
+    let exact = Memory { vectors: u64::MAX, indices: settings.index_bytes() };
+    let database = Database::open(&settings.lance_uri(), parts.database.identity().clone(), exact).await?;
     let options = SearchOptions { effort: Effort::exact(), ..SearchOptions::new(collection.clone(), args.neighbours) };
     let mut nearest = Vec::with_capacity(queries.len());
     for part in queries.chunks(TOGETHER) {

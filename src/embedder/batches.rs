@@ -1,28 +1,29 @@
-use std::ops::Range;
-
-/// Most padded tokens in one run of the graph: larger batches are no faster, and their buffers leave the processor's caches.
-const MAX_PADDED_TOKENS: usize = 1024;
-
-/// Batches of texts with similar lengths: `order` holds the texts' places by length, each range of it is a batch.
-pub(super) struct Batches {
-    pub order: Vec<usize>,
-    pub ranges: Vec<Range<usize>>,
+/// Places of texts by their lengths, shortest first, from which batches of similar lengths are taken.
+pub(super) struct Batches<'a> {
+    lengths: &'a [usize],
+    order: Vec<usize>,
+    taken: usize,
 }
 
-/// Sorts by length and cuts so that a batch, padded to its longest text, stays within the limit (one text always fits).
-pub(super) fn by_length(lengths: &[usize]) -> Batches {
-    let mut order: Vec<usize> = (0..lengths.len()).collect();
-    order.sort_by_key(|&at| lengths[at]);
-    let mut ranges = Vec::new();
-    let mut start = 0;
-    for end in 1..=order.len() {
-        let full = end == order.len() || lengths[order[end]] * (end + 1 - start) > MAX_PADDED_TOKENS;
-        if full {
-            ranges.push(start..end);
-            start = end;
-        }
+impl<'a> Batches<'a> {
+    pub fn of(lengths: &'a [usize]) -> Self {
+        let mut order: Vec<usize> = (0..lengths.len()).collect();
+        order.sort_by_key(|&at| lengths[at]);
+        Self { lengths, order, taken: 0 }
     }
-    Batches { order, ranges }
+
+    /// The places of as many texts as have at most so many tokens when each is padded to the longest of them, one at least; none after the
+    /// last.
+    pub fn next(&mut self, most_padded_tokens: usize) -> Option<&[usize]> {
+        let left = &self.order[self.taken..];
+        if left.is_empty() {
+            return None;
+        }
+        let larger = (1..left.len()).find(|&number| self.lengths[left[number]] * (number + 1) > most_padded_tokens);
+        let count = larger.unwrap_or(left.len());
+        self.taken += count;
+        Some(&left[..count])
+    }
 }
 
 #[cfg(test)]
@@ -32,17 +33,25 @@ mod tests {
     #[test]
     fn every_text_is_in_one_batch_and_no_batch_is_too_large() {
         let lengths: Vec<usize> = (0..500).map(|i| (i * 37) % 510 + 2).collect();
-        let batches = by_length(&lengths);
-        let mut seen = batches.order.clone();
+        let mut batches = Batches::of(&lengths);
+        let mut seen = Vec::new();
+        for most in [1024, 256].into_iter().cycle() {
+            let Some(places) = batches.next(most) else { break };
+            let longest = places.iter().map(|&at| lengths[at]).max().unwrap();
+            assert!(places.len() == 1 || longest * places.len() <= most);
+            assert!(seen.iter().all(|&earlier: &usize| lengths[earlier] <= lengths[places[0]]), "shortest first");
+            seen.extend_from_slice(places);
+        }
         seen.sort_unstable();
         assert_eq!(seen, (0..500).collect::<Vec<_>>());
-        assert_eq!(batches.ranges.first().unwrap().start, 0);
-        assert_eq!(batches.ranges.last().unwrap().end, 500);
-        for range in &batches.ranges {
-            let longest = lengths[batches.order[range.end - 1]];
-            assert!(range.len() == 1 || longest * range.len() <= MAX_PADDED_TOKENS);
-        }
-        assert!(batches.ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
-        assert!(by_length(&[]).ranges.is_empty());
+        assert_eq!(Batches::of(&[]).next(1024), None);
+    }
+
+    #[test]
+    fn a_batch_is_as_large_as_the_limit_allows() {
+        let mut batches = Batches::of(&[66; 40]);
+        assert_eq!(batches.next(1024).map(<[usize]>::len), Some(15));
+        assert_eq!(batches.next(256).map(<[usize]>::len), Some(3));
+        assert_eq!(batches.next(10).map(<[usize]>::len), Some(1));
     }
 }

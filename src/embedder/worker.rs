@@ -1,17 +1,32 @@
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use tokio::sync::mpsc;
 
-use super::batches::by_length;
+use super::batches::Batches;
 use super::{EmbedderError, EmbedderFiles, Job};
 use crate::onnx::{Array, Cores, Graph};
+
+/// Most padded tokens in one run of the graph: larger batches are no faster, and their buffers leave the processor's caches.
+const MOST_PADDED_TOKENS: usize = 1024;
+/// The same for documents while queries come: each waits for the run at hand, which may take no longer than a few of its own.
+const MOST_BESIDE_QUERIES: usize = 256;
+/// How long after a query more are reckoned with.
+const QUERIES_COME: Duration = Duration::from_secs(2);
 
 /// Owns the session; runs on its own thread.
 pub(super) struct Worker {
     graph: Graph,
     tokenizer: tokenizers::Tokenizer,
     pad_token: i64,
+    last_query: Option<Instant>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Documents,
+    Queries,
 }
 
 /// Texts of documents, which may be many, and of queries, which somebody waits for.
@@ -22,19 +37,19 @@ pub(super) struct Queues {
 
 impl Queues {
     /// The next job whose asker still waits, a query's first; none when all handles are gone.
-    fn next(&mut self) -> Option<Job> {
+    fn next(&mut self) -> Option<(Of, Job)> {
         loop {
             let next = async {
                 tokio::select! {
                     biased;
-                    Some(job) = self.queries.recv() => Some(job),
-                    Some(job) = self.documents.recv() => Some(job),
+                    Some(job) = self.queries.recv() => Some((Of::Queries, job)),
+                    Some(job) = self.documents.recv() => Some((Of::Documents, job)),
                     else => None,
                 }
             };
-            let job = block_on(next)?;
+            let (of, job) = block_on(next)?;
             if !job.answer.is_closed() {
-                return Some(job);
+                return Some((of, job));
             }
         }
     }
@@ -48,8 +63,8 @@ impl Worker {
         let truncation = tokenizers::TruncationParams { max_length: about.max_tokens, ..Default::default() };
         tokenizer.with_truncation(Some(truncation)).map_err(|e| error(e.to_string()))?;
         tokenizer.with_padding(None);
-        let mut worker = Self { graph, tokenizer, pad_token: about.pad_token };
-        let probe = worker.embed(&["probe".to_owned()], Cores::All, |_| {})?;
+        let mut worker = Self { graph, tokenizer, pad_token: about.pad_token, last_query: None };
+        let probe = worker.embed(&["probe".to_owned()], Cores::All, Self::whole)?;
         if probe[0].len() != about.dimension {
             return Err(error(format!("model.onnx gives vectors of {}, embedder.json says {}", probe[0].len(), about.dimension)));
         }
@@ -57,10 +72,18 @@ impl Worker {
     }
 
     pub fn run(mut self, mut queues: Queues) {
-        while let Some(job) = queues.next() {
+        while let Some((of, job)) = queues.next() {
+            if of == Of::Queries {
+                self.answer(job);
+                continue;
+            }
             let result = self.embed(&job.texts, job.cores, |worker| {
                 while let Ok(query) = queues.queries.try_recv() {
                     worker.answer(query);
+                }
+                match worker.last_query {
+                    Some(last) if last.elapsed() < QUERIES_COME => MOST_BESIDE_QUERIES,
+                    _ => MOST_PADDED_TOKENS,
                 }
             });
             // Whoever asked may have gone meanwhile.
@@ -68,19 +91,24 @@ impl Worker {
         }
     }
 
-    fn answer(&mut self, job: Job) {
-        if !job.answer.is_closed() {
-            let result = self.embed(&job.texts, job.cores, |_| {});
-            let _ = job.answer.send(result);
+    fn answer(&mut self, query: Job) {
+        if !query.answer.is_closed() {
+            let result = self.embed(&query.texts, query.cores, Self::whole);
+            let _ = query.answer.send(result);
+            self.last_query = Some(Instant::now());
         }
     }
 
-    /// `between` is called before each batch but the first.
+    fn whole(&mut self) -> usize {
+        MOST_PADDED_TOKENS
+    }
+
+    /// `before` is called before each batch, and gives the most padded tokens of it.
     fn embed(
         &mut self,
         texts: &[String],
         cores: Cores,
-        mut between: impl FnMut(&mut Self),
+        mut before: impl FnMut(&mut Self) -> usize,
     ) -> Result<Vec<Vec<f32>>, EmbedderError> {
         let ids: Vec<Vec<i64>> = texts
             .iter()
@@ -91,13 +119,9 @@ impl Worker {
             })
             .collect::<Result<_, EmbedderError>>()?;
         let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
-        let batches = by_length(&lengths);
+        let mut batches = Batches::of(&lengths);
         let mut vectors = vec![Vec::new(); texts.len()];
-        for (number, range) in batches.ranges.into_iter().enumerate() {
-            if number > 0 {
-                between(self);
-            }
-            let places = &batches.order[range];
+        while let Some(places) = batches.next(before(self)) {
             let width = places.iter().map(|&at| lengths[at]).max().unwrap_or(0);
             let mut input = Vec::with_capacity(places.len() * width);
             let mut mask = Vec::with_capacity(places.len() * width);

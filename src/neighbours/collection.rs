@@ -111,8 +111,7 @@ impl Database {
             Some(folder) => {
                 let table = folder.join(format!("{collection}.lance"));
                 let aside = folder.join(format!("{collection}.removed"));
-                let removed = tokio::task::spawn_blocking(move || durable::remove_folder(&table, &aside)).await;
-                removed.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(DatabaseError::Remove)?;
+                durable::off_the_runtime(move || durable::remove_folder(&table, &aside)).await.map_err(DatabaseError::Remove)?;
             }
             None => match self.inner.connection.drop_table(collection.as_str(), &[]).await {
                 Ok(()) | Err(lancedb::Error::TableNotFound { .. }) => {}
@@ -214,8 +213,7 @@ impl Database {
             return Ok(None);
         };
         let table = folder.join(format!("{collection}.lance"));
-        let measured = tokio::task::spawn_blocking(move || bytes_below(&table)).await;
-        measured.unwrap_or_else(|panic| Err(io::Error::other(panic))).map(Some).map_err(DatabaseError::Measure)
+        durable::off_the_runtime(move || bytes_below(&table)).await.map(Some).map_err(DatabaseError::Measure)
     }
 }
 

@@ -11,8 +11,6 @@ use super::schema::table_schema;
 use super::{Identity, KeptVersions, durable};
 use crate::names::CollectionName;
 
-/// Bytes of indices that are kept in memory, for all collections together.
-const INDEX_CACHE: usize = 512 << 20;
 /// Bytes of manifests, file footers and the like that are kept in memory, for all collections together.
 const METADATA_CACHE: usize = 64 << 20;
 
@@ -43,6 +41,21 @@ pub enum DatabaseError {
     Remove(std::io::Error),
     #[error("a collection's files cannot be measured: {0}")]
     Measure(std::io::Error),
+}
+
+/// Bytes of memory for all collections together.
+#[derive(Clone, Copy, Debug)]
+pub struct Memory {
+    /// For the embeddings of collections that fit it: they are searched there.
+    pub vectors: u64,
+    /// For the indices of larger ones: what does not fit is read from the files by each search.
+    pub indices: u64,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { vectors: 0, indices: 512 << 20 }
+    }
 }
 
 /// Size and state of a collection.
@@ -80,13 +93,10 @@ impl DatabaseError {
 impl Database {
     /// Opens, or begins, the database at `uri`: a folder, or a URI that LanceDB knows.
     ///
-    /// # Arguments
-    /// * `vector_bytes` - memory for the embeddings of collections that fit it: they are searched there.
-    ///
     /// # Errors
     /// The place cannot be used, or one of its collections was made with another identity.
-    pub async fn open(uri: &str, identity: Identity, vector_bytes: u64) -> Result<Self, DatabaseError> {
-        let database = Self::connected(connect(uri).await?, identity, durable::local_folder(uri), vector_bytes);
+    pub async fn open(uri: &str, identity: Identity, memory: Memory) -> Result<Self, DatabaseError> {
+        let database = Self::connected(connect(uri, memory).await?, identity, durable::local_folder(uri), memory);
         for collection in database.collections().await? {
             database.table(&collection).await?;
         }
@@ -98,17 +108,18 @@ impl Database {
     /// # Errors
     /// The folder cannot be used.
     pub async fn open_scratch(folder: &Path, identity: Identity) -> Result<Self, DatabaseError> {
-        Ok(Self::connected(connect(&folder.to_string_lossy()).await?, identity, None, 0))
+        let memory = Memory::default();
+        Ok(Self::connected(connect(&folder.to_string_lossy(), memory).await?, identity, None, memory))
     }
 
-    fn connected(connection: Connection, identity: Identity, folder: Option<PathBuf>, vector_bytes: u64) -> Self {
+    fn connected(connection: Connection, identity: Identity, folder: Option<PathBuf>, memory: Memory) -> Self {
         let inner = Inner {
             connection,
             schema: table_schema(&identity),
             identity,
             folder,
             tables: Mutex::default(),
-            resident: Resident::new(vector_bytes),
+            resident: Resident::new(memory.vectors),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -117,10 +128,10 @@ impl Database {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn open_existing(uri: &str, identity: Identity, vector_bytes: u64) -> Result<Option<Self>, DatabaseError> {
+    pub async fn open_existing(uri: &str, identity: Identity, memory: Memory) -> Result<Option<Self>, DatabaseError> {
         match durable::local_folder(uri) {
             Some(folder) if !folder.exists() => Ok(None),
-            _ => Self::open(uri, identity, vector_bytes).await.map(Some),
+            _ => Self::open(uri, identity, memory).await.map(Some),
         }
     }
 
@@ -270,7 +281,7 @@ impl Database {
 pub(super) async fn connect_existing(uri: &str) -> Result<Option<Connection>, DatabaseError> {
     match durable::local_folder(uri) {
         Some(folder) if !folder.exists() => Ok(None),
-        _ => connect(uri).await.map(Some),
+        _ => connect(uri, Memory::default()).await.map(Some),
     }
 }
 
@@ -281,9 +292,9 @@ pub(super) async fn collection_names(connection: &Connection) -> Result<Vec<Coll
     Ok(names.iter().filter_map(|name| CollectionName::parse("collection", name).ok()).collect())
 }
 
-pub(super) async fn connect(uri: &str) -> Result<Connection, DatabaseError> {
+pub(super) async fn connect(uri: &str, memory: Memory) -> Result<Connection, DatabaseError> {
     // LanceDB's own default may fill 7 GiB.
-    let session = Session::new(INDEX_CACHE, METADATA_CACHE, Arc::new(ObjectStoreRegistry::default()));
+    let session = Session::new(usize::try_from(memory.indices).unwrap_or(usize::MAX), METADATA_CACHE, Arc::new(ObjectStoreRegistry::default()));
     let connect = lancedb::connect(uri).read_consistency_interval(Duration::ZERO).session(Arc::new(session));
     connect.execute().await.map_err(|source| store(format!("open {uri}"), source))
 }

@@ -20,8 +20,12 @@ pub(super) fn local_folder(uri: &str) -> Option<PathBuf> {
 pub(super) async fn sync_table(folder: Option<PathBuf>, collection: &CollectionName, since: SystemTime) -> io::Result<()> {
     let Some(folder) = folder else { return Ok(()) };
     let table = folder.join(format!("{collection}.lance"));
-    let synced = tokio::task::spawn_blocking(move || sync_since(&table, since)).await;
-    synced.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+    off_the_runtime(move || sync_since(&table, since)).await
+}
+
+/// Work with files that would hold up other tasks.
+pub(super) async fn off_the_runtime<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 /// Says, until it is dropped, that somebody reads one version of a collection in `folder` for long; housekeeping in any process heeds it.

@@ -1,8 +1,14 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lance::dataset::cleanup::CleanupPolicy;
 use lance::dataset::optimize::CompactionOptions;
 use lancedb::Table;
-use lancedb::table::{Duration, OptimizeAction};
+use lancedb::table::OptimizeAction;
 
-use super::{Database, durable};
+use super::collection::dataset;
+use super::database::store;
+use super::{Database, DatabaseError, durable};
 use crate::names::CollectionName;
 
 /// Small fragments from which on they are put together: each costs every search a file.
@@ -17,11 +23,9 @@ pub(super) struct Keep {
     /// Where old versions take more than half of the room of the present one, and nobody reads one for long as an export does; longer than
     /// any search.
     where_large: Duration,
-    /// More than passes between reading the clock here and there.
-    slack: Duration,
 }
 
-const KEEP: Keep = Keep { usually: Duration::hours(1), where_large: Duration::minutes(1), slack: Duration::minutes(1) };
+const KEEP: Keep = Keep { usually: Duration::from_secs(3600), where_large: Duration::from_secs(60) };
 
 impl Database {
     /// Housekeeping that keeps searches fast and the disk small: puts small fragments together and removes old versions. The two do not
@@ -56,28 +60,28 @@ impl Database {
     }
 
     /// Gives the number of versions that are left.
-    async fn prune(&self, collection: &CollectionName, table: &Table, keep: Keep) -> lancedb::Result<usize> {
-        let written = table.list_versions().await?;
-        if written.len() == 1 {
-            return Ok(1);
+    async fn prune(&self, collection: &CollectionName, table: &Table, keep: Keep) -> Result<u64, DatabaseError> {
+        let doing = |error: lancedb::Error| store(format!("prune collection {collection}"), error);
+        let written = table.list_versions().await.map_err(doing)?;
+        let versions = written.len() as u64;
+        if versions == 1 {
+            return Ok(versions);
         }
-        let live = table.stats().await?.total_bytes as u64;
-        let all = self.bytes(collection).await.ok().flatten().unwrap_or(0);
+        let live = table.stats().await.map_err(doing)?.total_bytes as u64;
+        let all = self.bytes(collection).await?.unwrap_or(0);
         let is_read = self.inner.folder.as_ref().is_some_and(|folder| durable::is_read_for_long(folder));
         let kept = if all > live + live / 2 && !is_read { keep.where_large } else { keep.usually };
-        let Some(age) = out_of_use(kept, written.iter().map(|version| version.timestamp.timestamp_millis())) else {
-            return Ok(written.len());
+        let written = written.iter().map(|version| (version.version, version.timestamp.timestamp_millis()));
+        let Some(newest_then) = newest_before(kept, written) else {
+            return Ok(versions);
         };
-        let prune = OptimizeAction::Prune {
-            older_than: Some(age + keep.slack),
-            delete_unverified: None,
-            error_if_tagged_old_versions: None,
-        };
-        let removed = table.optimize(prune).await?.prune.map_or(0, |removed| removed.old_versions);
-        if removed > 0 {
-            tracing::info!(%collection, versions = removed, "old versions were removed");
+        let policy = CleanupPolicy { before_version: Some(newest_then), ..CleanupPolicy::default() };
+        let dataset = dataset(collection, table).await?;
+        let removed = dataset.cleanup_with_policy(policy).await.map_err(|error| doing(error.into()))?;
+        if removed.old_versions > 0 {
+            tracing::info!(%collection, versions = removed.old_versions, bytes = removed.bytes_removed, "old versions were removed");
         }
-        Ok(written.len().saturating_sub(removed as usize))
+        Ok(versions.saturating_sub(removed.old_versions))
     }
 }
 
@@ -92,13 +96,14 @@ async fn compact(table: &Table) -> lancedb::Result<bool> {
     table.optimize(compact).await.map(|_| true)
 }
 
-/// How old a version is that had a successor `kept` ago, by the times at which versions were written; none if there may be none.
+/// The version that was the newest `kept` ago, of versions in order with the milliseconds at which they were written: those before it have
+/// had a successor since. None where none was there.
 ///
-/// A version that was written long ago may have been the newest one until a moment ago, so its own age says nothing.
-fn out_of_use(kept: Duration, written: impl Iterator<Item = i64>) -> Option<Duration> {
-    let now = jiff::Timestamp::now().as_millisecond();
-    let newest_then = written.filter(|written| *written <= now - kept.num_milliseconds()).max()?;
-    Some(Duration::milliseconds(now - newest_then))
+/// A version that was written long ago may have been the newest one until a moment ago, so its own age says nothing. After a clock that went
+/// wrong more is kept than would have to be.
+fn newest_before(kept: Duration, written: impl Iterator<Item = (u64, i64)>) -> Option<u64> {
+    let then = Timestamp::now().as_millisecond().saturating_sub_unsigned(kept.as_millis() as u64);
+    written.take_while(|(_, written)| *written <= then).last().map(|(version, _)| version)
 }
 
 #[cfg(test)]
@@ -108,7 +113,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_room_of_old_versions_comes_back() {
-        const AT_ONCE: Keep = Keep { usually: Duration::zero(), where_large: Duration::zero(), slack: Duration::zero() };
+        const AT_ONCE: Keep = Keep { usually: Duration::ZERO, where_large: Duration::ZERO };
         let folder = tempfile::tempdir().unwrap();
         let database = database(&folder).await;
         assert!(database.maintain(&collection()).await, "there is nothing yet");
@@ -144,12 +149,13 @@ mod tests {
 
     #[test]
     fn a_version_is_kept_for_an_hour_after_its_successor_came() {
-        let now = jiff::Timestamp::now().as_millisecond();
-        let minutes = |minutes: i64| now - minutes * 60_000;
-        let age = |written: &[i64]| out_of_use(KEEP.usually, written.iter().copied()).map(|age| age.num_minutes());
-        assert_eq!(age(&[minutes(5), minutes(59)]), None);
-        // The one of two hours ago was the newest until five minutes ago.
-        assert_eq!(age(&[minutes(500), minutes(120), minutes(5)]), Some(120));
-        assert_eq!(age(&[minutes(500), minutes(120), minutes(61), minutes(5)]), Some(61));
+        let minutes = |minutes: i64| Timestamp::now().as_millisecond() - minutes * 60_000;
+        let newest = |written: &[i64]| newest_before(KEEP.usually, (1..).zip(written.iter().copied()));
+        assert_eq!(newest(&[minutes(59), minutes(5)]), None);
+        // The second was the newest until five minutes ago.
+        assert_eq!(newest(&[minutes(500), minutes(120), minutes(5)]), Some(2));
+        assert_eq!(newest(&[minutes(500), minutes(120), minutes(61), minutes(5)]), Some(3));
+        // The clock was set back between the second and the third.
+        assert_eq!(newest(&[minutes(500), minutes(-90), minutes(120), minutes(5)]), Some(1));
     }
 }

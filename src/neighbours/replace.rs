@@ -7,7 +7,7 @@ use lancedb::query::ExecutableQuery;
 use lancedb::table::AddDataMode;
 
 use super::database::{connect, store};
-use super::{Database, DatabaseError, durable};
+use super::{Database, DatabaseError, Memory, durable};
 use crate::names::CollectionName;
 
 impl Database {
@@ -20,7 +20,7 @@ impl Database {
     pub async fn put_in_place(&self, uri: &str, collection: &CollectionName) -> Result<(), DatabaseError> {
         let doing = |error| store(format!("put collection {collection} in its place"), error);
         let table = self.table_or_new(collection).await?.query_snapshot().await.map_err(doing)?;
-        let target = connect(uri).await?.open_table(collection.as_str()).execute().await.map_err(doing)?;
+        let target = connect(uri, Memory::default()).await?.open_table(collection.as_str()).execute().await.map_err(doing)?;
         let begin = SystemTime::now();
         let schema = self.inner.schema.clone();
         let rows = table.query().execute().await.map_err(doing)?;

@@ -78,6 +78,10 @@ pub struct Settings {
     #[arg(long, env = "RETRO_VECTORS_MB", value_name = "MB", default_value_t = 256)]
     pub vectors_mb: u64,
 
+    /// Memory for the indices of collections that are larger, in MB: what does not fit is read from the files by each search
+    #[arg(long, env = "RETRO_INDEX_MB", value_name = "MB", default_value_t = 512)]
+    pub index_mb: u64,
+
     /// Largest request body (64 MiB)
     #[arg(long, env = "RETRO_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = at_least_one())]
     pub max_body_bytes: usize,
@@ -170,6 +174,10 @@ impl Settings {
     /// Memory for embeddings that are searched.
     pub fn vector_bytes(&self) -> u64 {
         self.vectors_mb << 20
+    }
+
+    pub fn index_bytes(&self) -> u64 {
+        self.index_mb << 20
     }
 
     pub fn shutdown_deadline(&self) -> Duration {

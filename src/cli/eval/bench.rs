@@ -9,7 +9,7 @@ use crate::app::{Parts, Worker};
 use crate::generate::Generator;
 use crate::ingest::{DocumentInput, IngestLimits, NewDocument};
 use crate::names::CollectionName;
-use crate::neighbours::Database;
+use crate::neighbours::{Database, Memory};
 use crate::settings::Settings;
 
 /// How often the progress is looked at.
@@ -96,7 +96,7 @@ impl Related {
     async fn open(settings: &Settings, parts: &Parts, collection: CollectionName) -> anyhow::Result<Self> {
         let uri = settings.lance_uri();
         let missing = || format!("there is no collection `{collection}` in {uri}");
-        let database = Database::open_existing(&uri, parts.database.identity().clone(), 0).await?.with_context(missing)?;
+        let database = Database::open_existing(&uri, parts.database.identity().clone(), Memory::default()).await?.with_context(missing)?;
         ensure!(database.exists(&collection).await?, missing());
         Ok(Self { database, collection })
     }

@@ -102,7 +102,7 @@ pub fn merged(one: Vec<Vec<Neighbour>>, other: Vec<Vec<Neighbour>>, k: usize) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::neighbours::{Entry, Identity};
+    use crate::neighbours::{Entry, Identity, Memory};
 
     fn id(number: usize) -> DocumentId {
         DocumentId::parse("id", &format!("d{number}")).unwrap()
@@ -152,7 +152,7 @@ mod tests {
             neighbour_length: 64,
             continuation_length: 64,
         };
-        let database = Database::open(folder.path().to_str().unwrap(), identity, 0).await.unwrap();
+        let database = Database::open(folder.path().to_str().unwrap(), identity, Memory::default()).await.unwrap();
         let documents = numbers.map(|number| (id(number), (0..3).map(|part| entry(number * 3 + part)).collect())).collect();
         database.replace_documents(collection, documents, true).await.unwrap();
         database

@@ -21,7 +21,7 @@ fn identity() -> Identity {
 }
 
 pub(super) async fn database(folder: &tempfile::TempDir) -> Database {
-    Database::open(folder.path().to_str().unwrap(), identity(), 1 << 20).await.unwrap()
+    Database::open(folder.path().to_str().unwrap(), identity(), Memory { vectors: 1 << 20, ..Memory::default() }).await.unwrap()
 }
 
 pub(super) fn id(text: &str) -> DocumentId {
@@ -170,7 +170,7 @@ async fn another_identity_is_refused_with_the_way_out() {
         Identity { dimension: 8, ..identity() },
     ];
     for (other, what) in others.into_iter().zip(["tokenizer", "embedder", "dimension"]) {
-        let error = Database::open(folder.path().to_str().unwrap(), other, 0).await.err().unwrap();
+        let error = Database::open(folder.path().to_str().unwrap(), other, Memory::default()).await.err().unwrap();
         let message = error.to_string();
         assert!(message.contains(what) && message.contains("retro reindex") && message.contains("data_dir"), "{message}");
     }
@@ -269,7 +269,7 @@ async fn a_copy_gives_the_answers_of_its_original_and_leaves_it_as_it_was() {
 
     let elsewhere = tempfile::tempdir().unwrap();
     let other = Identity { embedder: "bert-2".to_owned(), ..identity() };
-    let other = Database::open(elsewhere.path().to_str().unwrap(), other, 0).await.unwrap();
+    let other = Database::open(elsewhere.path().to_str().unwrap(), other, Memory::default()).await.unwrap();
     assert!(matches!(other.copy_from(&original, &collection(), &into).await, Err(DatabaseError::OtherIdentity { .. })));
 }
 
@@ -277,16 +277,16 @@ async fn a_copy_gives_the_answers_of_its_original_and_leaves_it_as_it_was() {
 async fn a_database_that_is_only_read_is_not_begun() {
     let folder = tempfile::tempdir().unwrap();
     let nowhere = folder.path().join("lance");
-    let opened = Database::open_existing(nowhere.to_str().unwrap(), identity(), 0).await.unwrap();
+    let opened = Database::open_existing(nowhere.to_str().unwrap(), identity(), Memory::default()).await.unwrap();
     assert!(opened.is_none() && !nowhere.exists());
-    assert!(Database::open_existing(folder.path().to_str().unwrap(), identity(), 0).await.unwrap().is_some());
+    assert!(Database::open_existing(folder.path().to_str().unwrap(), identity(), Memory::default()).await.unwrap().is_some());
 }
 
 #[tokio::test]
 async fn a_search_in_memory_gives_what_a_search_of_the_files_gives() {
     let folder = tempfile::tempdir().unwrap();
     let in_memory = database(&folder).await;
-    let of_files = Database::open(folder.path().to_str().unwrap(), identity(), 0).await.unwrap();
+    let of_files = Database::open(folder.path().to_str().unwrap(), identity(), Memory::default()).await.unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(8);
     // More rows than a core looks through at a time.
     let many: Vec<[f32; 4]> = (0..5000).map(|_| std::array::from_fn(|_| random.random_range(0..9) as f32)).collect();

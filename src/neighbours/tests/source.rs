@@ -101,9 +101,9 @@ async fn a_collection_is_replaced_in_one_commit_with_another_identity() {
     assert!(made_anew(old.replace_documents(&collection(), vec![tiled("b", &["x"])], false).await.unwrap_err()));
     assert!(made_anew(old.document_chunks(&collection(), &id("a")).await.unwrap_err()));
     assert_eq!(old.stats(&collection()).await.unwrap().chunks, 1);
-    let reopened = Database::open(uri, identity(), 0).await.err().unwrap();
+    let reopened = Database::open(uri, identity(), Memory::default()).await.err().unwrap();
     assert!(matches!(reopened, DatabaseError::OtherIdentity { .. }));
-    let fitting = Database::open(uri, wide, 1 << 20).await.unwrap();
+    let fitting = Database::open(uri, wide, Memory { vectors: 1 << 20, ..Memory::default() }).await.unwrap();
     let found = fitting.search(vec![vec![0.0, 0.0, 0.0, 0.0, 0.0, 1.0]], &nearest(1)).await.unwrap();
     assert_eq!((places(&found.neighbours[0]), found.neighbours[0][0].distance), (vec![("a", 0)], 0.0));
     // A removal needs no embedder.
@@ -121,7 +121,7 @@ async fn an_empty_collection_is_replaced_too() {
     let other = Identity { embedder: "bert-2".to_owned(), ..identity() };
     let new = Database::open_scratch(scratch.path(), other.clone()).await.unwrap();
     new.put_in_place(folder.path().to_str().unwrap(), &collection()).await.unwrap();
-    let fitting = Database::open(folder.path().to_str().unwrap(), other, 0).await.unwrap();
+    let fitting = Database::open(folder.path().to_str().unwrap(), other, Memory::default()).await.unwrap();
     fitting.replace_documents(&collection(), vec![document("b", &[Y])], true).await.unwrap();
     let found = fitting.search(vec![Y.to_vec()], &nearest(2)).await.unwrap();
     assert_eq!(places(&found.neighbours[0]), [("b", 0)]);

@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::{collection, id};
 use crate::names::DocumentId;
-use crate::neighbours::{Database, Effort, Entry, Identity, SearchOptions};
+use crate::neighbours::{Database, Effort, Entry, Identity, Memory, SearchOptions};
 
 /// Small whole numbers, whose distances float32 holds exactly; many are equally far.
 type Vector = [i8; 8];
@@ -114,8 +114,8 @@ async fn difference(serves: Serves, steps: &[Step]) -> Result<(), String> {
         neighbour_length: 64,
         continuation_length: 64,
     };
-    let memory = if serves == Serves::Memory { 1 << 20 } else { 0 };
-    let database = Database::open(folder.path().to_str().unwrap(), identity, memory).await.unwrap();
+    let vectors = if serves == Serves::Memory { 1 << 20 } else { 0 };
+    let database = Database::open(folder.path().to_str().unwrap(), identity, Memory { vectors, ..Memory::default() }).await.unwrap();
     let mut model = Model::new();
     // An index needs some chunks to learn from.
     for document in 0..40 {

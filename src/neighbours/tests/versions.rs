@@ -10,9 +10,9 @@ fn as_of(version: u64) -> SearchOptions {
 async fn an_earlier_version_gives_what_it_gave_in_memory_and_from_the_files() {
     let folder = tempfile::tempdir().unwrap();
     let in_memory = database(&folder).await;
-    let of_files = Database::open(folder.path().to_str().unwrap(), identity(), 0).await.unwrap();
+    let of_files = Database::open(folder.path().to_str().unwrap(), identity(), Memory::default()).await.unwrap();
     // Room for the newest version alone: earlier ones may not push it out.
-    let small = Database::open(folder.path().to_str().unwrap(), identity(), 30 * 16).await.unwrap();
+    let small = Database::open(folder.path().to_str().unwrap(), identity(), Memory { vectors: 30 * 16, ..Memory::default() }).await.unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(11);
     let query = vec![vec![0.4, 0.3, 0.2, 0.1]];
     let mut then = Vec::new();
@@ -70,7 +70,7 @@ async fn a_version_that_is_not_kept_is_told_with_those_that_are() {
 async fn a_removed_collection_is_gone_for_every_handle_and_a_new_one_begins_anew() {
     let folder = tempfile::tempdir().unwrap();
     let (writer, reader) = (database(&folder).await, database(&folder).await);
-    let of_files = Database::open(folder.path().to_str().unwrap(), identity(), 0).await.unwrap();
+    let of_files = Database::open(folder.path().to_str().unwrap(), identity(), Memory::default()).await.unwrap();
     let (x, y) = ([1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]);
     writer.remove(&collection()).await.unwrap();
     for round in 0..3 {
@@ -108,7 +108,7 @@ async fn a_removed_collection_is_gone_for_every_handle_and_a_new_one_begins_anew
 #[tokio::test]
 async fn searches_beside_a_removal_see_all_or_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let of_files = Database::open(folder.path().to_str().unwrap(), identity(), 0).await.unwrap();
+    let of_files = Database::open(folder.path().to_str().unwrap(), identity(), Memory::default()).await.unwrap();
     for database in [database(&folder).await, of_files] {
         for _ in 0..5 {
             for name in ["a", "b", "c", "d"] {
