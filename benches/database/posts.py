@@ -13,7 +13,6 @@ from benches.database.texts import line
 from benches.worker import PeerError
 
 LENGTH = 400  # characters of a document
-DISTINCT = 200  # characters in which no two of them are the same
 SEARCHES = 20_000  # texts to search for; a repeated one is found in the server's memory
 PAGE = 1000
 QUIET_SECONDS = 120  # the housekeeping comes after a minute
@@ -34,13 +33,14 @@ def measure(run: Run) -> dict:
 
 
 def short_documents(run: Run) -> dict[str, str]:
-    """By id. Each is cut from a document of its own."""
+    """By id. Each is cut from a document of its own, and no two begin with the same chunk."""
     found, seen = {}, set()
-    for _, text in run.corpus.documents():
-        cut = text[:LENGTH]
-        if cut[:DISTINCT] in seen or not cut.strip():
+    cuts = (cut for _, text in run.corpus.documents() if (cut := text[:LENGTH]).strip())
+    for cut, chunks in run.chunker.of_documents(cuts):
+        beginning = chunks[0][0]
+        if beginning in seen:
             continue
-        seen.add(cut[:DISTINCT])
+        seen.add(beginning)
         found[f"post-{len(found):06}"] = cut
         if len(found) == run.plan.posts:
             return found

@@ -10,8 +10,8 @@ use crate::onnx::{Array, Cores, Graph};
 
 /// Most padded tokens in one run of the graph: larger batches are no faster, and their buffers leave the processor's caches.
 const MOST_PADDED_TOKENS: usize = 1024;
-/// The same for documents while queries come: each waits for the run at hand, which may take no longer than a few of its own.
-const MOST_BESIDE_QUERIES: usize = 256;
+/// The same for documents while queries come, each of which waits for the run at hand: two chunks, for most texts.
+const MOST_BESIDE_QUERIES: usize = 136;
 /// How long after a query more are reckoned with.
 const QUERIES_COME: Duration = Duration::from_secs(2);
 

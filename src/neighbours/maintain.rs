@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lance::Dataset;
 use lance::dataset::cleanup::CleanupPolicy;
 use lance::dataset::optimize::CompactionOptions;
 use lancedb::Table;
@@ -13,8 +14,13 @@ use crate::names::CollectionName;
 
 /// Small fragments from which on they are put together: each costs every search a file.
 const MANY_FRAGMENTS: usize = 32;
+/// Rows of a fragment that is put together with others no more, and the part of all rows that it is, whichever is more: a fragment is
+/// written anew only until it is large, and there are never many.
+const LARGE_FRAGMENT: usize = 4096;
+const LARGE_PART: usize = 16;
 /// Of so many chunks one is deleted, from which on the files are written anew without them: they take room, and each search skips them.
 const ONE_DELETED_OF: usize = 10;
+
 /// How long versions that have a successor, and the files that only they use, are kept.
 #[derive(Clone, Copy)]
 pub(super) struct Keep {
@@ -45,7 +51,11 @@ impl Database {
                 return false;
             }
         };
-        match compact(&table).await {
+        let compacted = match dataset(collection, &table).await {
+            Ok(dataset) => compact(&dataset, &table).await.map_err(|e| store(format!("compact collection {collection}"), e)),
+            Err(error) => Err(error),
+        };
+        match compacted {
             Ok(true) => tracing::info!(%collection, "small fragments were put together"),
             Ok(false) => {}
             Err(error) => tracing::warn!(%collection, %error, "small fragments cannot be put together"),
@@ -86,14 +96,15 @@ impl Database {
 }
 
 /// Puts fragments together where that is worth it; gives whether it was.
-async fn compact(table: &Table) -> lancedb::Result<bool> {
-    let stats = table.stats().await?;
-    let many = stats.fragment_stats.num_small_fragments > MANY_FRAGMENTS;
-    if !many && stats.num_deleted_rows.unwrap_or(0) * ONE_DELETED_OF <= stats.num_rows {
+async fn compact(dataset: &Dataset, table: &Table) -> lancedb::Result<bool> {
+    let rows = dataset.count_rows(None).await?;
+    let large = LARGE_FRAGMENT.max(rows / LARGE_PART);
+    let many = dataset.num_small_files(large).await > MANY_FRAGMENTS;
+    if !many && dataset.count_deleted_rows().await? * ONE_DELETED_OF <= rows {
         return Ok(false);
     }
-    let compact = OptimizeAction::Compact { options: CompactionOptions::default(), remap_options: None };
-    table.optimize(compact).await.map(|_| true)
+    let options = CompactionOptions { target_rows_per_fragment: large, ..CompactionOptions::default() };
+    table.optimize(OptimizeAction::Compact { options, remap_options: None }).await.map(|_| true)
 }
 
 /// The version that was the newest `kept` ago, of versions in order with the milliseconds at which they were written: those before it have
