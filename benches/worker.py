@@ -1,11 +1,13 @@
 """A peer in a process of its own: its threads, its memory and its faults stay there.
 
-The other side answers one line of JSON for each line that it reads.
+The other side answers one line of JSON for each line that it reads. It is stopped while nothing is asked of it: threads that spin while
+they wait would take a core from what is measured next.
 """
 
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +37,7 @@ class Worker:
         return self.exchange(request)
 
     def exchange(self, message: dict) -> dict:
+        self.process.send_signal(signal.SIGCONT)
         try:
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
@@ -43,6 +46,7 @@ class Worker:
             line = ""
         if not line:
             raise PeerError(f"its process ended with code {self.process.wait()}: {self.last_words()}")
+        self.process.send_signal(signal.SIGSTOP)
         answer = json.loads(line)
         if "error" in answer:
             raise PeerError(answer["error"])
@@ -54,6 +58,7 @@ class Worker:
         return self.log.read().decode(errors="replace").strip().rpartition("\n")[2] or "it said nothing"
 
     def close(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         try:
             self.process.wait(timeout=10)

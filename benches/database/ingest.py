@@ -74,7 +74,7 @@ def same(run: Run, texts: Path) -> dict | None:
     try:
         for precision in PRECISIONS:
             file = run.scratch / f"same-{precision}.f32"
-            given = ("--embedder-precision", precision, "--vectors", file, "--texts", told)
+            given = ("--embedder-precision", precision, "--chunks", run.plan.same_chunks, "--vectors", file, "--texts", told)
             about = run.retro.embed(run.folder("embed"), [texts], *given)
             if about["precision"] != precision:
                 raise PeerError(f"this processor computes in {about['precision']}")

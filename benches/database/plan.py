@@ -10,7 +10,8 @@ class Plan:
     rows: tuple[int, ...]  # chunks of a collection
     chunks: int  # that are embedded and ingested
     peer_texts: int  # that sentence-transformers encodes
-    pairs: int  # chunks whose nearest others are looked for by two kinds of vectors
+    same_chunks: int  # among which both precisions' vectors look for the nearest others
+    pairs: int  # of those, that are queries
     part_chunks: int  # of one file of embeddings that are kept
     queries: int
     more_chunks: int  # that are put into a collection that is there already
@@ -22,10 +23,11 @@ class Plan:
 
 FULL = Plan(
     name="full",
-    rounds=3,
+    rounds=2,
     rows=(10_000, 100_000, 1_000_000),
     chunks=50_000,
     peer_texts=2_000,
+    same_chunks=10_000,
     pairs=2_000,
     part_chunks=50_000,
     queries=500,
@@ -41,6 +43,7 @@ QUICK = Plan(
     rows=(2_000, 4_000),
     chunks=2_000,
     peer_texts=300,
+    same_chunks=2_000,
     pairs=500,
     part_chunks=2_000,
     queries=100,
