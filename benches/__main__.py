@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 import os
 import tempfile
 from dataclasses import asdict
@@ -13,6 +12,7 @@ from pathlib import Path
 from benches import groups, machine, report, shape, tables
 from benches.plan import FULL, QUICK
 from benches.run import Run
+from benches.saved import save
 
 RESULTS = Path("benches/results")
 KEPT_OF_MODEL = ("name", "architecture", "parameters", "context", "vocabulary")
@@ -84,14 +84,6 @@ def measure(run: Run, chosen: list[str], out: Path) -> dict:
     results["about"]["busy_after"] = machine.busy()
     save(results, out)
     return results
-
-
-def save(results: dict, out: Path) -> None:
-    """After every group: a stop late in a run costs only the rest of it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(json.dumps(results, indent=1) + "\n")
-    partial.replace(out)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benches import groups, pictures, tables
+from benches.saved import circumstances
 
 TITLES = {
     "contexts": "Tokens a second by context, the server and peers without caches",
@@ -63,12 +64,7 @@ def opening(results: dict) -> str:
         f"no GPU, with {model['name']}: {model['parameters'] / 1e6:.1f} million parameters, context {model['context']}, precision {about['precision']} "
         "where no other is named.",
     ]
-    shares = [machine["busy_before"], about.get("busy_after")]
-    if all(share is not None for share in shares):
-        lines.append(f"Others used {100 * shares[0]:.0f} % of the processor just before the run and {100 * shares[1]:.0f} % just after it.")
-    if results["plan"] != "full":
-        lines.append(f"**This was a {results['plan']} run: few and short measurements.**")
-    return " ".join(lines)
+    return " ".join([*lines, *circumstances(results)])
 
 
 def place(parts: list[str], written: list[str]) -> list[str]:

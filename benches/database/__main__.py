@@ -18,6 +18,7 @@ from benches.database.plan import FULL, QUICK
 from benches.database.retro import Retro
 from benches.database.run import Run
 from benches.database.texts import Corpus
+from benches.saved import save
 from benches.worker import PeerError
 
 RESULTS = Path("benches/results")
@@ -133,14 +134,6 @@ def earlier(out: Path, plan: str) -> dict:
         return {}
     found = json.loads(out.read_text())
     return found["groups"] if found["plan"] == plan else {}
-
-
-def save(results: dict, out: Path) -> None:
-    """After every group: a stop late in a run costs only the rest of it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(json.dumps(results, indent=1) + "\n")
-    partial.replace(out)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from benches.database import picture, tables
+from benches.saved import circumstances
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 
@@ -62,12 +63,7 @@ def opening(results: dict) -> str:
         f"What is compared takes turns, A B A B, {results['rounds']} round{'s' * (results['rounds'] > 1)}: the medians, and in brackets the smallest and "
         "the largest value, of a ratio that of a round."
     )
-    shares = [machine["busy_before"], about.get("busy_after")]
-    if all(share is not None for share in shares):
-        found.append(f"Others used {100 * shares[0]:.0f} % of the processor just before the run and {100 * shares[1]:.0f} % just after it.")
-    if results["plan"] != "full":
-        found.append(f"**This was a {results['plan']} run: few and short measurements.**")
-    return " ".join(found)
+    return " ".join([*found, *circumstances(results)])
 
 
 def ingesting(group: dict) -> str:

@@ -1,0 +1,23 @@
+"""Results of a run as a file, and what its report says of the run itself."""
+
+import json
+from pathlib import Path
+
+
+def save(results: dict, out: Path) -> None:
+    """After every group: a stop late in a run costs only the rest of it."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".partial")
+    partial.write_text(json.dumps(results, indent=1) + "\n")
+    partial.replace(out)
+
+
+def circumstances(results: dict) -> list[str]:
+    """Sentences on what else ran, and on how much was measured."""
+    shares = [results["about"]["machine"]["busy_before"], results["about"].get("busy_after")]
+    told = []
+    if all(share is not None for share in shares):
+        told.append(f"Others used {100 * shares[0]:.0f} % of the processor just before the run and {100 * shares[1]:.0f} % just after it.")
+    if results["plan"] != "full":
+        told.append(f"**This was a {results['plan']} run: few and short measurements.**")
+    return told
