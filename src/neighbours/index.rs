@@ -127,9 +127,24 @@ impl Database {
     }
 }
 
-/// Whether a search of `dataset` can use an index.
-pub(super) async fn has_index(dataset: &Dataset) -> lance::Result<bool> {
-    Ok(dataset.load_indices().await?.iter().any(|index| index.name == NAME))
+/// How many of a version's chunks an index covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coverage {
+    Nothing,
+    Some,
+    All,
+}
+
+pub(super) async fn coverage(dataset: &Dataset) -> lance::Result<Coverage> {
+    let indices = dataset.load_indices().await?;
+    let mut parts = indices.iter().filter(|index| index.name == NAME).peekable();
+    if parts.peek().is_none() {
+        return Ok(Coverage::Nothing);
+    }
+    let covered: Vec<_> = parts.filter_map(|part| part.fragment_bitmap.as_ref()).collect();
+    let is_covered = |fragment: u64| covered.iter().any(|part| u32::try_from(fragment).is_ok_and(|id| part.contains(id)));
+    let all = dataset.fragments().iter().all(|fragment| is_covered(fragment.id));
+    Ok(if all { Coverage::All } else { Coverage::Some })
 }
 
 pub(super) async fn index_stats(table: &Table, collection: &CollectionName) -> Result<Option<IndexStats>, DatabaseError> {

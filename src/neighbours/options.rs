@@ -27,6 +27,23 @@ pub struct SearchOptions {
     pub as_of: Option<u64>,
 }
 
+/// The rows nearest to a query that were read, in a search's order.
+pub(super) struct Nearest {
+    pub rows: Vec<Neighbour>,
+    pub others: Others,
+}
+
+/// The rows that were not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Others {
+    /// There are none.
+    None,
+    /// Each is farther than all that were read.
+    Farther,
+    /// None is nearer than any that was read; some may be as near as the last.
+    NoNearer,
+}
+
 impl SearchOptions {
     /// The distinct chunks of a collection, without any other condition.
     pub fn new(collection: CollectionName, neighbours: usize) -> Self {
@@ -60,18 +77,19 @@ impl SearchOptions {
         places.map(|(place, _)| place).take(self.neighbours).collect()
     }
 
-    /// Whether rows that were not read cannot change what is chosen of `rows`, the `limit` nearest ones in a search's order.
-    pub(super) fn is_decided(&self, rows: &[Neighbour], limit: usize) -> bool {
-        if self.has_all(rows, limit) {
+    /// Whether rows that were not read cannot change what is chosen of these.
+    pub(super) fn is_decided(&self, nearest: &Nearest) -> bool {
+        if self.has_all(nearest) {
             return true;
         }
+        let Nearest { rows, others } = nearest;
         // Where all that were read beyond the last place are as near as the one in it, others outside may be as near again.
         let last = self.chosen(rows).get(self.neighbours - 1).map(|&place| rows[place].distance);
-        last.is_some_and(|distance| rows.last().is_some_and(|row| row.distance > distance))
+        last.is_some_and(|distance| *others == Others::Farther || rows.last().is_some_and(|row| row.distance > distance))
     }
 
     /// Whether no row that was not read can be a neighbour.
-    pub(super) fn has_all(&self, rows: &[Neighbour], limit: usize) -> bool {
-        rows.len() < limit || self.max_distance.is_some_and(|most| rows.last().is_some_and(|row| row.distance > most))
+    pub(super) fn has_all(&self, Nearest { rows, others }: &Nearest) -> bool {
+        *others == Others::None || self.max_distance.is_some_and(|most| rows.last().is_some_and(|row| row.distance > most))
     }
 }

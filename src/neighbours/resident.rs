@@ -6,9 +6,9 @@
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::Array;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Float32Type;
+use arrow_array::{Array, FixedSizeListArray};
 use arrow_schema::DataType;
 use futures::{StreamExt, TryStreamExt};
 use lance::Dataset;
@@ -231,13 +231,16 @@ async fn embeddings(fragment: &FileFragment) -> lance::Result<Arc<[f32]>> {
     let batches: Vec<_> = reader.read_all(READ_ROWS).await?.buffered(1).try_collect().await?;
     let mut vectors = Vec::new();
     for batch in batches {
-        let lists = batch.column(0).as_fixed_size_list();
-        let numbers = lists.values().as_primitive::<Float32Type>();
-        let width = lists.value_length() as usize;
-        let from = lists.value_offset(0) as usize;
-        vectors.extend_from_slice(&numbers.values()[from..from + lists.len() * width]);
+        vectors.extend_from_slice(embedding_numbers(batch.column(0).as_fixed_size_list()));
     }
     Ok(vectors.into())
+}
+
+/// The numbers of embeddings, one after the other.
+pub(super) fn embedding_numbers(embeddings: &FixedSizeListArray) -> &[f32] {
+    let width = embeddings.value_length() as usize;
+    let from = embeddings.value_offset(0) as usize;
+    &embeddings.values().as_primitive::<Float32Type>().values()[from..from + embeddings.len() * width]
 }
 
 impl Rows {

@@ -1,17 +1,19 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use arrow_array::{Float32Array, UInt32Array, UInt64Array};
+use arrow_array::{FixedSizeListArray, Float32Array, RecordBatch, UInt32Array, UInt64Array};
 use lance::Dataset;
 use lance::dataset::ProjectionRequest;
 use lance_linalg::distance::DistanceType;
+use lance_linalg::distance::l2::l2_distance_batch_into;
 use lancedb::expr::{DfExpr, col, lit};
 
 use super::collection::dataset;
 use super::database::{store, twice};
 use super::effort::{Effort, Resolved};
-use super::index::has_index;
-use super::resident::{Hit, Vectors};
+use super::index::{Coverage, coverage};
+use super::options::{Nearest, Others};
+use super::resident::{Hit, Vectors, embedding_numbers};
 use super::schema::*;
 use super::{Database, DatabaseError, Neighbour, SearchOptions};
 use crate::names::CollectionName;
@@ -71,20 +73,21 @@ impl Database {
             Some(_) => None,
         };
         let effort = options.effort.resolve(Effort::of(&dataset));
-        let scans =
-            vectors.is_none() && (effort == Resolved::Exact || !has_index(&dataset).await.map_err(|e| reading(e.into()))?);
-        let mut limit = options.neighbours + if scans { SPARE_OF_A_SCAN } else { SPARE };
-        let scan = Scan { dataset, collection, condition, vectors, effort };
-        let found = loop {
-            let found = scan.nearest(&queries, limit, None).await?;
-            if limit >= MOST_ROWS || found.iter().all(|rows| options.is_decided(rows, limit)) {
-                break found;
-            }
-            limit *= 4;
+        let coverage = match (&vectors, effort) {
+            (None, Resolved::Index { .. }) => coverage(&dataset).await.map_err(|error| reading(error.into()))?,
+            _ => Coverage::Nothing,
         };
+        let scans = vectors.is_none() && coverage == Coverage::Nothing;
+        let mut limit = options.neighbours + if scans { SPARE_OF_A_SCAN } else { SPARE };
+        let scan = Scan { dataset, collection, condition, vectors, effort, coverage };
+        let mut found = scan.nearest(&queries, limit, None, options.neighbours).await?;
+        while limit < MOST_ROWS && !found.iter().all(|nearest| options.is_decided(nearest)) {
+            limit *= 4;
+            found = scan.nearest(&queries, limit, None, limit).await?;
+        }
         let mut neighbours = Vec::with_capacity(queries.len());
-        for (query, rows) in queries.into_iter().zip(found) {
-            neighbours.push(scan.choose(query, rows, limit, options).await?);
+        for (query, nearest) in queries.into_iter().zip(found) {
+            neighbours.push(scan.choose(query, nearest, limit, options).await?);
         }
         Ok(Found { version, neighbours })
     }
@@ -106,6 +109,8 @@ struct Scan<'a> {
     /// The embeddings, where they are in memory and there is no condition.
     vectors: Option<Vectors>,
     effort: Resolved,
+    /// What an index covers, where this search uses one.
+    coverage: Coverage,
 }
 
 impl Scan<'_> {
@@ -113,11 +118,12 @@ impl Scan<'_> {
     async fn choose(
         &self,
         query: Vec<f32>,
-        mut rows: Vec<Neighbour>,
+        nearest: Nearest,
         limit: usize,
         options: &SearchOptions,
     ) -> Result<Vec<Neighbour>, DatabaseError> {
-        let mut has_all = options.has_all(&rows, limit);
+        let mut has_all = options.has_all(&nearest);
+        let mut rows = nearest.rows;
         let query = [query];
         loop {
             rows = options.chosen(&rows).into_iter().map(|place| rows[place].clone()).collect();
@@ -126,50 +132,70 @@ impl Scan<'_> {
             }
             // Each text that was found is among those chosen, so every round finds another one or ends.
             let texts = rows.iter().map(|row| lit(row.neighbour.as_str())).collect();
-            let others = self.nearest(&query, limit, Some(col(NEIGHBOUR).in_list(texts, true))).await?.concat();
-            has_all = options.has_all(&others, limit);
-            rows.extend(others);
+            let unlike = Some(col(NEIGHBOUR).in_list(texts, true));
+            for others in self.nearest(&query, limit, unlike, limit).await? {
+                has_all = options.has_all(&others);
+                rows.extend(others.rows);
+            }
             rows.sort_by(Neighbour::order);
         }
     }
 
-    /// At most `limit` rows for each query, in their fixed order; all queries share one scan.
+    /// The first of the `limit` rows nearest to each query.
+    ///
+    /// # Arguments
+    /// * `distances` - how many different distances the rows that are read have, if there are so many: copies of a text are equally near,
+    ///   so as a rule that many texts are among them.
     async fn nearest(
         &self,
         queries: &[Vec<f32>],
         limit: usize,
         condition: Option<DfExpr>,
-    ) -> Result<Vec<Vec<Neighbour>>, DatabaseError> {
+        distances: usize,
+    ) -> Result<Vec<Nearest>, DatabaseError> {
         let doing = |error: lance::Error| store(format!("search collection {}", self.collection), error.into());
         let began = Instant::now();
         let hits = match (&self.vectors, condition) {
             (Some(vectors), None) => vectors.nearest(queries.to_vec(), limit).await.map_err(doing)?,
             (_, condition) => self.hits_in_files(queries, limit, condition).await?,
         };
-        let mut addresses: Vec<u64> = hits.iter().flatten().map(|hit| hit.address).collect();
+        let read: Vec<&[Hit]> = hits.iter().map(|hits| first(hits, distances)).collect();
+        let mut addresses: Vec<u64> = read.iter().flat_map(|hits| hits.iter()).map(|hit| hit.address).collect();
         addresses.sort_unstable();
         addresses.dedup();
         let searched = began.elapsed();
-        let projection = self.dataset.schema().project(&COLUMNS).map_err(doing)?;
-        let batch = self.dataset.take_rows(&addresses, ProjectionRequest::from_schema(projection)).await.map_err(doing)?;
+        let batch = self.take(&addresses, &COLUMNS).await?;
         tracing::trace!(queries = queries.len(), limit, ?searched, rows = ?began.elapsed() - searched, "searched");
         let rows = Rows { collection: self.collection.as_str(), batch: &batch };
-        if batch.num_rows() != addresses.len() {
-            return Err(rows.corrupt(format!("it gave {} rows of {}", batch.num_rows(), addresses.len())));
-        }
-        let found = hits.iter().map(|hits| {
+        let found = hits.iter().zip(read).map(|(hits, read)| {
             let row = |hit: &Hit| addresses.binary_search(&hit.address).expect("every hit's address is among them");
-            let found: Result<Vec<_>, _> = hits.iter().map(|hit| neighbour(&rows, row(hit), hit.distance)).collect();
-            found.map(|mut found| {
-                found.sort_by(Neighbour::order);
-                found
-            })
+            let found: Result<Vec<_>, _> = read.iter().map(|hit| neighbour(&rows, row(hit), hit.distance)).collect();
+            let mut found = found?;
+            found.sort_by(Neighbour::order);
+            let others = match read.len() {
+                read if read < hits.len() => Others::Farther,
+                read if read < limit => Others::None,
+                _ => Others::NoNearer,
+            };
+            Ok(Nearest { rows: found, others })
         });
         found.collect()
     }
 
-    /// What Lance finds, by the index or in the files: each query by a plan of its own, side by side. LanceDB's own query takes two
-    /// milliseconds more for the same.
+    /// Columns of the rows at these addresses, which ascend, in their order.
+    async fn take(&self, addresses: &[u64], columns: &[&str]) -> Result<RecordBatch, DatabaseError> {
+        let doing = |error: lance::Error| store(format!("search collection {}", self.collection), error.into());
+        let projection = self.dataset.schema().project(columns).map_err(doing)?;
+        let batch = self.dataset.take_rows(addresses, ProjectionRequest::from_schema(projection)).await.map_err(doing)?;
+        if batch.num_rows() != addresses.len() {
+            let rows = Rows { collection: self.collection.as_str(), batch: &batch };
+            return Err(rows.corrupt(format!("it gave {} rows of {}", batch.num_rows(), addresses.len())));
+        }
+        Ok(batch)
+    }
+
+    /// What Lance finds, by the index or in the files, nearest first: each query by a plan of its own, side by side. LanceDB's own query
+    /// takes two milliseconds more for the same.
     async fn hits_in_files(
         &self,
         queries: &[Vec<f32>],
@@ -185,13 +211,22 @@ impl Scan<'_> {
     async fn hits_of(&self, query: &[f32], limit: usize, condition: Option<DfExpr>) -> Result<Vec<Hit>, DatabaseError> {
         let doing = |error: lance::Error| store(format!("search collection {}", self.collection), error.into());
         let mut scanner = self.dataset.scan();
-        let query = Float32Array::from(query.to_vec());
-        scanner.prefilter(true).nearest(EMBEDDING, &query, limit).map_err(doing)?.distance_metric(DistanceType::L2);
+        // Where the index covers all, the exact distances are computed here, which saves a good part of the plan. Else they have to be
+        // known before what the index finds and what it does not cover are put together.
+        let (candidates, in_plan) = match self.effort {
+            Resolved::Index { refine, .. } if self.coverage == Coverage::All => (limit * refine as usize, None),
+            Resolved::Index { refine, .. } => (limit, Some(refine)),
+            Resolved::Exact => (limit, None),
+        };
+        let key = Float32Array::from(query.to_vec());
+        scanner.prefilter(true).nearest(EMBEDDING, &key, candidates).map_err(doing)?.distance_metric(DistanceType::L2);
         match self.effort {
             Resolved::Exact => scanner.use_index(false),
-            // It has no meaning without an index.
-            Resolved::Index { nprobes, refine } => scanner.minimum_nprobes(nprobes).refine(refine),
+            Resolved::Index { nprobes, .. } => scanner.minimum_nprobes(nprobes),
         };
+        if let Some(refine) = in_plan {
+            scanner.refine(refine);
+        }
         if let Some(condition) = condition {
             scanner.filter_expr(condition);
         }
@@ -199,9 +234,35 @@ impl Scan<'_> {
         let batch = scanner.try_into_batch().await.map_err(doing)?;
         let rows = Rows { collection: self.collection.as_str(), batch: &batch };
         let (distances, addresses): (&Float32Array, &UInt64Array) = (rows.column(DISTANCE)?, rows.column(ROW_ID)?);
+        if self.coverage == Coverage::All {
+            let mut hits = self.exact(query, addresses.values().to_vec()).await?;
+            hits.truncate(limit);
+            return Ok(hits);
+        }
         let hits = addresses.values().iter().zip(distances.values());
         Ok(hits.map(|(&address, &distance)| Hit { distance, address }).collect())
     }
+
+    /// The rows at `addresses`, nearest first.
+    async fn exact(&self, query: &[f32], mut addresses: Vec<u64>) -> Result<Vec<Hit>, DatabaseError> {
+        addresses.sort_unstable();
+        let batch = self.take(&addresses, &[EMBEDDING]).await?;
+        let embeddings =
+            Rows { collection: self.collection.as_str(), batch: &batch }.column::<FixedSizeListArray>(EMBEDDING)?.clone();
+        let mut distances = vec![0.0; addresses.len()];
+        l2_distance_batch_into(query, embedding_numbers(&embeddings), query.len(), &mut distances);
+        let mut hits: Vec<Hit> =
+            addresses.into_iter().zip(distances).map(|(address, distance)| Hit { distance, address }).collect();
+        hits.sort_unstable();
+        Ok(hits)
+    }
+}
+
+/// The first of `hits`, which come nearest first: so many that they have as many different distances, and all that are as near as the last.
+fn first(hits: &[Hit], distances: usize) -> &[Hit] {
+    let mut groups = hits.chunk_by(|one, next| one.distance == next.distance);
+    let length = groups.by_ref().take(distances).map(<[Hit]>::len).sum();
+    &hits[..length]
 }
 
 fn neighbour(rows: &Rows<'_>, row: usize, distance: f32) -> Result<Neighbour, DatabaseError> {
