@@ -176,7 +176,8 @@ pub struct App {
 }
 
 impl App {
-    /// Opens the stores, loads the models, makes one completion, so that the first request finds all warm, and starts the ingestion.
+    /// Opens the stores, loads the models, makes one completion, so that the first request finds all warm, starts the ingestion, and reads
+    /// in the background what searches look through.
     ///
     /// # Errors
     /// What is wrong with the first part that cannot be built, in words that tell the mend.
@@ -185,6 +186,7 @@ impl App {
         let generator = parts.generator(&settings)?;
         warm(&generator, &parts.tokenizer).await.context("the model does not run")?;
         let worker = Worker::start(&parts.ingest);
+        tokio::spawn(warm_database(parts.database.clone()));
         Ok(Self { settings, parts, generator, lifecycle: Lifecycle::default(), worker })
     }
 
@@ -193,6 +195,14 @@ impl App {
         self.generator.shut_down().await;
         self.worker.stop().await;
         self.parts.catalogue.close().await;
+    }
+}
+
+/// Searches are complete without, so nothing waits for it.
+async fn warm_database(database: Database) {
+    match database.warm().await {
+        Ok(bytes) => tracing::debug!(bytes, "indices were read"),
+        Err(error) => tracing::warn!(%error, "what searches look through was not read beforehand; the first ones take longer"),
     }
 }
 

@@ -89,6 +89,8 @@ pub async fn run(args: IndexArgs, settings: Settings) -> anyhow::Result<()> {
         return Ok(());
     }
     let queries = queries(&args, &parts, &settings).await?;
+    // As a server does when it starts.
+    database.warm().await?;
     let nearest = nearest(&args, &settings, &parts, &collection, &queries).await?;
     for &nprobes in &args.nprobes {
         for &refine in &args.refine {
@@ -144,8 +146,6 @@ async fn measure(
     queries: &[Vec<f32>],
     nearest: &[Vec<Neighbour>],
 ) -> anyhow::Result<Measured> {
-    // The first search reads the index.
-    database.search(queries[..1].to_vec(), options).await?;
     let (mut milliseconds, mut found, mut wanted) = (Vec::with_capacity(queries.len()), 0, 0);
     for (query, nearest) in queries.iter().zip(nearest) {
         let began = Instant::now();

@@ -69,7 +69,7 @@ impl Ingest {
         let database = self.inner.database.clone();
         let mut changed = Vec::new();
         for collection in database.collections().await? {
-            let version = database.stats(&collection).await?.version;
+            let version = database.version(&collection).await?;
             if housekeeping.settled.get(&collection) != Some(&version) {
                 changed.push((collection, version));
             }

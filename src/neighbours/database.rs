@@ -81,6 +81,8 @@ pub(super) struct Inner {
     pub folder: Option<PathBuf>,
     tables: Mutex<HashMap<CollectionName, Table>>,
     pub resident: Resident,
+    /// Bytes of memory for indices.
+    pub index_bytes: u64,
 }
 
 impl DatabaseError {
@@ -120,6 +122,7 @@ impl Database {
             folder,
             tables: Mutex::default(),
             resident: Resident::new(memory.vectors),
+            index_bytes: memory.indices,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -129,10 +132,7 @@ impl Database {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn open_existing(uri: &str, identity: Identity, memory: Memory) -> Result<Option<Self>, DatabaseError> {
-        match durable::local_folder(uri) {
-            Some(folder) if !folder.exists() => Ok(None),
-            _ => Self::open(uri, identity, memory).await.map(Some),
-        }
+        if is_missing(uri) { Ok(None) } else { Self::open(uri, identity, memory).await.map(Some) }
     }
 
     /// What tells the embedder that made the collections at `uri` from all others; none where there are no collections.
@@ -175,6 +175,15 @@ impl Database {
     /// The store cannot be read, or the collection has another identity.
     pub async fn stats(&self, collection: &CollectionName) -> Result<Stats, DatabaseError> {
         twice(|| self.stats_once(collection)).await
+    }
+
+    /// Version of a collection; 0 before its first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn version(&self, collection: &CollectionName) -> Result<u64, DatabaseError> {
+        let Some((_, snapshot)) = self.unchecked(collection).await? else { return Ok(0) };
+        snapshot.version().await.map_err(|e| store(format!("read collection {collection}"), e))
     }
 
     async fn stats_once(&self, collection: &CollectionName) -> Result<Stats, DatabaseError> {
@@ -279,10 +288,11 @@ impl Database {
 
 /// None where a folder that `uri` means is not there, which is not made.
 pub(super) async fn connect_existing(uri: &str) -> Result<Option<Connection>, DatabaseError> {
-    match durable::local_folder(uri) {
-        Some(folder) if !folder.exists() => Ok(None),
-        _ => connect(uri, Memory::default()).await.map(Some),
-    }
+    if is_missing(uri) { Ok(None) } else { connect(uri, Memory::default()).await.map(Some) }
+}
+
+fn is_missing(uri: &str) -> bool {
+    durable::local_folder(uri).is_some_and(|folder| !folder.exists())
 }
 
 /// Names of the collections, in their order.

@@ -25,7 +25,7 @@ const MANY_PARTS: u32 = 4;
 const CLUSTER: u32 = 1024;
 /// Bits of a number of a vector in the index.
 const BITS: u32 = 5;
-const NAME: &str = "embedding_index";
+pub(super) const NAME: &str = "embedding_index";
 
 /// What a collection's index covers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
@@ -106,7 +106,8 @@ impl Database {
         let begin = SystemTime::now();
         let optimized = table.optimize(OptimizeAction::Index(options)).await;
         optimized.map_err(|e| store(format!("extend the index of collection {collection}"), e))?;
-        self.make_durable(collection, begin).await
+        self.make_durable(collection, begin).await?;
+        self.warm_collection(collection, self.inner.index_bytes).await.map(|_| ())
     }
 
     /// Makes a collection's index anew, of whatever size it is; the old one serves until then.
@@ -123,7 +124,7 @@ impl Database {
         build.execute().await.map_err(|e| store(format!("index collection {collection}"), e))?;
         self.make_durable(collection, begin).await?;
         tracing::info!(%collection, chunks, clusters, "the collection was indexed");
-        Ok(())
+        self.warm_collection(collection, self.inner.index_bytes).await.map(|_| ())
     }
 }
 

@@ -18,6 +18,7 @@ mod resident;
 mod schema;
 mod search;
 mod source;
+mod warm;
 mod write;
 
 #[cfg(test)]
