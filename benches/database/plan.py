@@ -56,5 +56,5 @@ QUICK = Plan(
 NEIGHBOURS = 2
 RECALL = 0.97  # that a search is tuned to
 # What a search of the index is tried with.
-NPROBES = (5, 10, 20, 40, 80)
-REFINE = (2, 4, 8)
+NPROBES = (5, 10, 20, 40, 56, 72, 80)
+REFINE = (1, 2, 4)
