@@ -25,4 +25,5 @@ mod score;
 mod server;
 mod startup;
 mod support;
+mod tasks;
 mod versions;

@@ -1,14 +1,12 @@
 //! `POST /v1/complete`: as JSON, or as server-sent events.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, http::HeaderName};
-use futures::{Stream, stream};
+use axum::Extension;
+use futures::{StreamExt, stream};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::{RefOr, Response as ApiResponse};
@@ -17,10 +15,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::json::Json;
-use super::observe::{RequestId, StreamEnd};
+use super::observe::RequestId;
 use super::openapi::{BODY_ERRORS, error_responses};
 use super::problem::{ApiError, Code};
 use super::retrieve::check_search;
+use super::sse;
 use crate::app::App;
 use crate::generate::{
     ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, RetrievalSummary, Timings, TokenLogProbs,
@@ -196,43 +195,13 @@ async fn complete(
 }
 
 fn event_stream(events: EventStream, cut: CancellationToken, request_id: RequestId) -> Response {
-    let end = StreamEnd::default();
-    let stream = sse_events(events, cut, request_id, end.clone());
-    let sse = Sse::new(stream).keep_alive(KeepAlive::default());
-    // Proxies that buffer would hold every token back.
-    ([(HeaderName::from_static("x-accel-buffering"), "no")], Extension(end), sse).into_response()
-}
-
-/// The events as text; the last one is `done` or `error`.
-fn sse_events(
-    events: EventStream,
-    cut: CancellationToken,
-    request_id: RequestId,
-    end: StreamEnd,
-) -> impl Stream<Item = Result<SseEvent, Infallible>> {
-    stream::unfold(Some(events), move |events| {
-        let (cut, request_id, end) = (cut.clone(), request_id.clone(), end.clone());
-        async move {
-            let mut events = events?;
-            let next = tokio::select! {
-                biased;
-                () = cut.cancelled() => Err(GenerateError::ShuttingDown),
-                next = events.next() => next.unwrap_or(Err(GenerateError::Stopped)),
-            };
-            let (event, is_last) = match next {
-                Ok(Event::Retrieval(chunk)) => (sse_event("retrieval", &chunk), false),
-                Ok(Event::Token(token)) => (sse_event("token", &token), false),
-                Ok(Event::Done(done)) => (sse_event("done", &done), true),
-                Err(error) => (sse_event("error", &ApiError::from(error).problem(request_id.as_str())), true),
-            };
-            if is_last {
-                end.reached();
-            }
-            Some((Ok(event), (!is_last).then_some(events)))
-        }
+    let events = stream::unfold(events, |mut events| async move {
+        let next = events.next().await.unwrap_or(Err(GenerateError::Stopped));
+        Some((next.map_err(ApiError::from), events))
+    });
+    sse::respond(events.boxed(), cut, request_id, |event| match event {
+        Event::Retrieval(chunk) => (sse::event("retrieval", &chunk), false),
+        Event::Token(token) => (sse::event("token", &token), false),
+        Event::Done(done) => (sse::event("done", &done), true),
     })
-}
-
-fn sse_event(name: &str, data: &impl Serialize) -> SseEvent {
-    SseEvent::default().event(name).json_data(data).expect("events are plain JSON")
 }

@@ -13,6 +13,7 @@ mod retrieve;
 mod score;
 mod server;
 mod serving;
+mod sse;
 mod tasks;
 
 use std::any::Any;
