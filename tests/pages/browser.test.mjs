@@ -149,7 +149,7 @@ describe('playground', { skip: base ? false : 'RETRO_URL names no server' }, () 
     await page.keyboard.press('Enter');
     assert.match(await page.textContent('#complete-neighbours h2'), /Chunk 2/);
     await page.locator('#with-text .chunk').nth(2).click();
-    assert.match(await page.textContent('#complete-neighbours'), /Chunk 3 is not full/);
+    assert.match(await page.textContent('#complete-neighbours'), /while it wrote Chunk 3\. It is not full/);
     await page.click('#complete-form .copy-link');
     const link = await page.evaluate(() => navigator.clipboard.readText());
     const text = await page.textContent('#with-text');
@@ -222,6 +222,27 @@ describe('playground', { skip: base ? false : 'RETRO_URL names no server' }, () 
     await visible(page, '#search-neighbours-list .neighbour');
     assert.match(await page.textContent('#search-neighbours-list h3'), /Ferrano Observatory/);
     await page.context().close();
+  });
+
+  test('a key is asked for and sent', async () => {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.route('**/v1/**', (route) => {
+      if (route.request().headers().authorization === 'Bearer sesame') return route.continue();
+      return route.fulfill({ status: 401, contentType: 'application/problem+json', body: '{"status": 401, "detail": "a key is wanted"}' });
+    });
+    await page.goto(`${base}/#v=1&p=Tea&n=4`);
+    await visible(page, '#key-form');
+    await page.fill('#key', 'wrong');
+    await page.press('#key', 'Enter');
+    await visible(page, '#key-again');
+    await page.fill('#key', 'sesame');
+    await page.press('#key', 'Enter');
+    await done(page);
+    assert.equal(await page.locator('#key-form').isVisible(), false);
+    assert.equal(await page.evaluate(() => sessionStorage.getItem('retro-key')), 'sesame');
+    assert.ok(!page.url().includes('sesame'));
+    await context.close();
   });
 
   test('a link from another version is named, and its text is never markup', async () => {

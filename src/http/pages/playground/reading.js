@@ -37,8 +37,8 @@ function sentence(run, chunks, { source, reader, chosen }, count) {
     return [what, run.done ? ' The text ends before anything could read them.' : ' The model reads them next.'];
   }
   const given = chunks[reader].end <= run.prompt.length;
-  const unfinished = chosen !== source ? [' ', chunkName(reader), ' is not full, so it was not looked up itself.'] : [];
-  return [what, given ? ' The model read them along with ' : ' The model read them while it wrote ', chunkName(reader), '.', ...unfinished];
+  const unfinished = chosen !== source ? ' It is not full, so it was not looked up itself.' : '';
+  return [what, given ? ' The model read them along with ' : ' The model read them while it wrote ', chunkName(reader), `.${unfinished}`];
 }
 
 function earlier({ source, chosen }, choose) {

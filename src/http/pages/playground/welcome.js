@@ -13,7 +13,7 @@ const EXAMPLE = {
   title: 'Mirel Island',
   source: 'Example of the playground, invented',
   collection: COLLECTION,
-  text: `Mirel Island is a small island in the Sea of Tarn. It was discovered in 1782 by the Dutch captain Jan Verhoeven, who was looking for fresh water. The island is home to the blue-footed lantern bird, which nests only on its northern cliffs.
+  text: `Mirel Island is an island in the Sea of Tarn. It was discovered in 1782 by the Dutch captain Jan Verhoeven, who was looking for fresh water. The island is home to the blue-footed lantern bird, which nests only on its cliffs.
 
 The lighthouse of Mirel Island was built in 1861. It was designed by the engineer Clara Lindqvist and is 38 metres high. The first keeper of the lighthouse was Tobias Hale, who lived there with his wife and four children for thirty years.`,
 };
