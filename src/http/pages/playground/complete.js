@@ -22,7 +22,8 @@ export function createComplete({ onRun }) {
   const without = new Passage(byId('without-text'));
   const gainView = new GainView({
     text: byId('gain-text'), readout: byId('gain-readout'), legend: byId('gain-legend'), summary: byId('gain-summary'),
-  }, (token) => choose(chunkOfToken(token, run.promptChunks ?? 0), false));
+    // What helped a token was found with the chunk before its own.
+  }, (token) => choose(Math.max(0, chunkOfToken(token, run.promptChunks ?? 0) - 1), false));
 
   let run = null;
   let chosen = null;
