@@ -16,6 +16,7 @@ mod filters;
 mod index;
 mod interchange;
 mod openapi;
+mod pages;
 mod prefetch;
 mod reindex;
 mod removal;

@@ -8,6 +8,7 @@ mod errors;
 mod json;
 mod observe;
 mod openapi;
+mod pages;
 mod problem;
 mod retrieve;
 mod score;
@@ -41,6 +42,7 @@ pub fn router(app: Arc<App>) -> Router {
     let settings = &app.settings;
     let mut router = router
         .merge(docs::pages())
+        .merge(pages::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))
