@@ -294,7 +294,11 @@ pub(super) async fn collection_names(connection: &Connection) -> Result<Vec<Coll
 
 pub(super) async fn connect(uri: &str, memory: Memory) -> Result<Connection, DatabaseError> {
     // LanceDB's own default may fill 7 GiB.
-    let session = Session::new(usize::try_from(memory.indices).unwrap_or(usize::MAX), METADATA_CACHE, Arc::new(ObjectStoreRegistry::default()));
+    let session = Session::new(
+        usize::try_from(memory.indices).unwrap_or(usize::MAX),
+        METADATA_CACHE,
+        Arc::new(ObjectStoreRegistry::default()),
+    );
     let connect = lancedb::connect(uri).read_consistency_interval(Duration::ZERO).session(Arc::new(session));
     connect.execute().await.map_err(|source| store(format!("open {uri}"), source))
 }

@@ -96,7 +96,8 @@ impl Related {
     async fn open(settings: &Settings, parts: &Parts, collection: CollectionName) -> anyhow::Result<Self> {
         let uri = settings.lance_uri();
         let missing = || format!("there is no collection `{collection}` in {uri}");
-        let database = Database::open_existing(&uri, parts.database.identity().clone(), Memory::default()).await?.with_context(missing)?;
+        let database =
+            Database::open_existing(&uri, parts.database.identity().clone(), Memory::default()).await?.with_context(missing)?;
         ensure!(database.exists(&collection).await?, missing());
         Ok(Self { database, collection })
     }

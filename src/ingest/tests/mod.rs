@@ -79,7 +79,10 @@ impl Process {
     async fn start_as(folder: &Path, embedder: FakeEmbedder, name: &str) -> Self {
         let (tokenizer, identity) = (tokenizer(), identity(name));
         let catalogue = Catalogue::open(folder, None).await.unwrap();
-        let database = Database::open(folder.join("lance").to_str().unwrap(), identity, Memory { vectors: 1 << 20, ..Memory::default() }).await.unwrap();
+        let database =
+            Database::open(folder.join("lance").to_str().unwrap(), identity, Memory { vectors: 1 << 20, ..Memory::default() })
+                .await
+                .unwrap();
         let lock = folder.join("writer.lock");
         let ingest = Ingest::new(catalogue.clone(), database.clone(), tokenizer, embedder, lock);
         Self { ingest, catalogue, database }

@@ -115,7 +115,8 @@ async fn difference(serves: Serves, steps: &[Step]) -> Result<(), String> {
         continuation_length: 64,
     };
     let vectors = if serves == Serves::Memory { 1 << 20 } else { 0 };
-    let database = Database::open(folder.path().to_str().unwrap(), identity, Memory { vectors, ..Memory::default() }).await.unwrap();
+    let database =
+        Database::open(folder.path().to_str().unwrap(), identity, Memory { vectors, ..Memory::default() }).await.unwrap();
     let mut model = Model::new();
     // An index needs some chunks to learn from.
     for document in 0..40 {

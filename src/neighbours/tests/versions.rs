@@ -12,7 +12,9 @@ async fn an_earlier_version_gives_what_it_gave_in_memory_and_from_the_files() {
     let in_memory = database(&folder).await;
     let of_files = Database::open(folder.path().to_str().unwrap(), identity(), Memory::default()).await.unwrap();
     // Room for the newest version alone: earlier ones may not push it out.
-    let small = Database::open(folder.path().to_str().unwrap(), identity(), Memory { vectors: 30 * 16, ..Memory::default() }).await.unwrap();
+    let small = Database::open(folder.path().to_str().unwrap(), identity(), Memory { vectors: 30 * 16, ..Memory::default() })
+        .await
+        .unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(11);
     let query = vec![vec![0.4, 0.3, 0.2, 0.1]];
     let mut then = Vec::new();
