@@ -5,6 +5,7 @@ mod choices;
 mod cli;
 mod collections;
 mod company;
+mod compare;
 mod complete;
 mod crash;
 mod documents;

@@ -40,9 +40,12 @@ async fn tasks_are_listed_newest_first_page_by_page() {
     assert_eq!(listed, ids);
     assert_eq!(get(url, "/v1/tasks?status=succeeded").await.ok()["data"].as_array().unwrap().len(), 5);
     assert_eq!(get(url, "/v1/tasks?status=failed").await.ok()["data"], json!([]));
-    for (query, code) in
-        [("limit=0", "invalid_value"), ("limit=1001", "invalid_value"), ("cursor=x", "invalid_value"), ("status=late", "invalid_query")]
-    {
+    for (query, code) in [
+        ("limit=0", "invalid_value"),
+        ("limit=1001", "invalid_value"),
+        ("cursor=x", "invalid_value"),
+        ("status=late", "invalid_query"),
+    ] {
         assert_eq!(get(url, &format!("/v1/tasks?{query}")).await.code(), code, "{query}");
     }
 }

@@ -137,9 +137,7 @@ async fn events(
 ) -> Result<Response, ApiError> {
     let task = found(&app, &id).await?;
     let changes = app.parts.ingest.watch(task).map(|task| task.map_err(ApiError::from));
-    Ok(sse::respond(changes.boxed(), app.lifecycle.cut(), request_id, |task| {
-        (sse::event("task", &task), task.status.is_final())
-    }))
+    Ok(sse::respond(changes.boxed(), app.lifecycle.cut(), request_id, |task| (sse::event("task", &task), task.status.is_final())))
 }
 
 /// Cancel a task

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::sse_event;
 use crate::generate::{
-    CompletedChoice, Compared, Comparison, Completion, Event, FinishReason, FinishedChoice, Gains, GenerateError,
+    Compared, Comparison, CompletedChoice, Completion, Event, FinishReason, FinishedChoice, Gains, GenerateError,
 };
 use crate::http::observe::RequestId;
 use crate::http::problem::ApiError;
@@ -66,7 +66,8 @@ pub async fn fold(mut events: Comparison) -> Result<(Completion, ComparisonRepor
                 plain.resize_with(ended.len(), String::new);
                 chunks.sort_by_key(|chunk: &crate::generate::ChunkRetrieval| chunk.choice);
                 let plain = plain.into_iter().zip(ended);
-                let plain = plain.map(|(text, FinishedChoice { index, finish_reason })| PlainChoice { index, text, finish_reason });
+                let plain =
+                    plain.map(|(text, FinishedChoice { index, finish_reason })| PlainChoice { index, text, finish_reason });
                 let report = ComparisonReport { choices: plain.collect(), gains };
                 return Ok((Completion { choices, chunks, done }, report));
             }

@@ -5,10 +5,10 @@ mod compare;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse, Response};
-use axum::Extension;
 use futures::{StreamExt, stream};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -19,17 +19,17 @@ use utoipa_axum::routes;
 
 use compare::ComparisonReport;
 
+use crate::app::App;
+use crate::generate::{
+    ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, RetrievalSummary, Timings, TokenLogProbs,
+    Usage, fold,
+};
 use crate::http::json::Json;
 use crate::http::observe::RequestId;
 use crate::http::openapi::{BODY_ERRORS, error_responses};
 use crate::http::problem::{ApiError, Code};
 use crate::http::retrieve::check_search;
 use crate::http::sse;
-use crate::app::App;
-use crate::generate::{
-    ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, RetrievalSummary, Timings, TokenLogProbs,
-    Usage, fold,
-};
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(complete))
@@ -215,10 +215,7 @@ async fn complete(
     Ok(axum::Json(response).into_response())
 }
 
-async fn unless_cut<T>(
-    cut: &CancellationToken,
-    work: impl Future<Output = Result<T, GenerateError>>,
-) -> Result<T, ApiError> {
+async fn unless_cut<T>(cut: &CancellationToken, work: impl Future<Output = Result<T, GenerateError>>) -> Result<T, ApiError> {
     tokio::select! {
         () = cut.cancelled() => Err(ApiError::shutting_down()),
         done = work => Ok(done?),
