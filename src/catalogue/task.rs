@@ -40,7 +40,7 @@ pub struct TaskDocuments {
     pub failed: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum TaskStatus {
     Queued,
@@ -100,21 +100,77 @@ impl Catalogue {
         row.as_ref().map(task).transpose()
     }
 
-    /// Tasks, newest first, at most `limit` after `cursor`.
+    /// Tasks, newest first, at most `limit` after `cursor`; with `status` those that have it.
     ///
     /// # Errors
     /// The catalogue cannot be read.
-    pub async fn tasks(&self, limit: u32, cursor: Option<&Cursor>) -> Result<Page<Task>, CatalogueError> {
+    pub async fn tasks(
+        &self,
+        status: Option<TaskStatus>,
+        limit: u32,
+        cursor: Option<&Cursor>,
+    ) -> Result<Page<Task>, CatalogueError> {
         // Above every time: the digits of a year end before `~`.
         let (created_at, id) = cursor.map_or(("~", "~"), |cursor| (&cursor.created_at, &cursor.id));
-        let rows = sqlx::query("SELECT * FROM tasks WHERE (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?")
-            .bind(created_at)
-            .bind(id)
-            .bind(i64::from(limit) + 1)
-            .fetch_all(self.reader())
-            .await?;
+        let rows = sqlx::query(
+            "SELECT * FROM tasks WHERE (created_at, id) < (?1, ?2) AND (?3 IS NULL OR status = ?3) \
+             ORDER BY created_at DESC, id DESC LIMIT ?4",
+        )
+        .bind(created_at)
+        .bind(id)
+        .bind(status.map(|status| status.to_string()))
+        .bind(i64::from(limit) + 1)
+        .fetch_all(self.reader())
+        .await?;
         let tasks = rows.iter().map(task).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(tasks, limit, |last| Cursor::new(last.created_at, &last.id.to_string())))
+    }
+
+    /// Cancels a task, unless it has ended; gives it as it is then. Its documents that still wait are not taken in: those that were never
+    /// ready are gone, those that replace an earlier revision fail, whose chunks are found as before. What was ready stays.
+    ///
+    /// No document may be written meanwhile.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read or written.
+    pub async fn cancel(&self, id: Uuid) -> Result<Option<Task>, CatalogueError> {
+        let id = id.to_string();
+        let mut transaction = self.write().await?;
+        let Some(row) = sqlx::query("SELECT * FROM tasks WHERE id = ?").bind(&id).fetch_optional(&mut *transaction).await? else {
+            return Ok(None);
+        };
+        let found = task(&row)?;
+        if found.status.is_final() {
+            return Ok(Some(found));
+        }
+        // Documents that were submitted again since wait for another task's revision.
+        sqlx::query("DELETE FROM waiting WHERE task_id = ?").bind(&id).execute(&mut *transaction).await?;
+        let dropped: Vec<String> = sqlx::query_scalar(
+            "UPDATE documents SET status = 'failed', error = 'its task was canceled', updated_at = ? \
+             WHERE task_id = ? AND status = 'pending' RETURNING id",
+        )
+        .bind(now())
+        .bind(&id)
+        .fetch_all(&mut *transaction)
+        .await?;
+        for document in &dropped {
+            settle(&mut transaction, document, Settled::Withdrawn).await?;
+        }
+        let dropped = serde_json::Value::from(dropped).to_string();
+        for delete in [
+            "DELETE FROM outbox WHERE document_id IN (SELECT value FROM json_each(?)) \
+             AND document_id NOT IN (SELECT document_id FROM placements)",
+            "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?)) AND id NOT IN (SELECT document_id FROM placements)",
+        ] {
+            sqlx::query(delete).bind(&dropped).execute(&mut *transaction).await?;
+        }
+        let row = sqlx::query("UPDATE tasks SET status = 'canceled', error = NULL, finished_at = ? WHERE id = ? RETURNING *")
+            .bind(now())
+            .bind(&id)
+            .fetch_one(&mut *transaction)
+            .await?;
+        transaction.commit().await?;
+        Ok(Some(task(&row)?))
     }
 }
 

@@ -215,9 +215,9 @@ async fn a_list_is_read_page_by_page_while_it_changes() {
     let page = catalogue.documents(Some(&other), 10, None).await.unwrap();
     assert_eq!((page.data.len(), page.next_cursor), (1, None));
 
-    let first = catalogue.tasks(2, None).await.unwrap();
+    let first = catalogue.tasks(None, 2, None).await.unwrap();
     let cursor = Cursor::parse("cursor", &first.next_cursor.unwrap()).unwrap();
-    let second = catalogue.tasks(2, Some(&cursor)).await.unwrap();
+    let second = catalogue.tasks(None, 2, Some(&cursor)).await.unwrap();
     let times: Vec<_> = first.data.iter().chain(&second.data).map(|task| task.created_at).collect();
     assert_eq!(times.len(), 3);
     assert!(times.is_sorted_by(|a, b| a >= b), "newest first");

@@ -196,6 +196,16 @@ impl Generator {
         })
     }
 
+    /// Natural-log probabilities, without retrieval, of the tokens of a text from the place `given` on, which is at least 1. It is part of a
+    /// request that was accepted, so the queue's bound does not count.
+    ///
+    /// # Errors
+    /// The model fails, or the scheduler stops.
+    pub(super) async fn score_after(&self, tokens: Vec<TokenId>, given: usize) -> Result<Vec<f32>, GenerateError> {
+        let answer = self.begin_score(tokens, given, Grid::prompt_start(), None, None)?;
+        Ok(scored(answer).await?.log_probs)
+    }
+
     /// Natural-log probabilities of all tokens of a text but the first. Waits for its place in the queue.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Completions: validated request -> scheduler -> sampler -> stream of events; and the scores of texts. Knows nothing of HTTP.
 
+mod compare;
 mod completion;
 mod engine;
 mod events;
@@ -16,6 +17,7 @@ mod stops;
 #[cfg(test)]
 mod tests;
 
+pub use compare::{Compared, Comparison, Gains, TokenGain};
 pub use events::{
     ChunkRetrieval, CompletedChoice, Completion, Done, Event, EventStream, FinishReason, FinishedChoice, NeighbourView,
     RetrievalSummary, Timings, TokenEvent, TokenLogProb, TokenLogProbs, Usage, fold,

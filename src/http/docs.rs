@@ -4,8 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::http::header;
-use axum::response::{IntoResponse, Redirect};
-use axum::routing::get;
+use axum::response::IntoResponse;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::{Config, SwaggerUi};
@@ -18,11 +17,11 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(description))
 }
 
-/// The pages for people, which the description does not list.
+/// The Swagger page, which the description does not list.
 pub fn pages() -> Router<Arc<App>> {
     // The validator's badge would load a picture from elsewhere.
     let config = Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true).display_request_duration(true);
-    Router::new().route("/", get(|| async { Redirect::to("/docs/") })).merge(SwaggerUi::new("/docs").config(config))
+    SwaggerUi::new("/docs").config(config).into()
 }
 
 /// Describe the API

@@ -8,11 +8,13 @@ mod errors;
 mod json;
 mod observe;
 mod openapi;
+mod pages;
 mod problem;
 mod retrieve;
 mod score;
 mod server;
 mod serving;
+mod sse;
 mod tasks;
 
 use std::any::Any;
@@ -40,6 +42,7 @@ pub fn router(app: Arc<App>) -> Router {
     let settings = &app.settings;
     let mut router = router
         .merge(docs::pages())
+        .merge(pages::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))

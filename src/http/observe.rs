@@ -44,7 +44,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
     let span = tracing::info_span!("request", id = id.as_str(), method = %request.method(), route);
-    let quiet = matches!(route.as_str(), "/livez" | "/readyz") || route.starts_with("/docs");
+    let quiet = matches!(route.as_str(), "/livez" | "/readyz" | "/playground/{name}") || route.starts_with("/docs");
     let is_work = route.starts_with("/v1/") && route != "/v1/info";
     let in_flight = is_work.then(|| app.lifecycle.begin());
     let mut trail = Trail {

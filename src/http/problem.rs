@@ -50,6 +50,7 @@ codes! {
     CollectionNotFound "collection_not_found" NOT_FOUND "No such collection" "there is no collection `wiki`";
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The route has no such method" "GET is not a method of this route; the header Allow names those that are";
     CollectionExists "collection_exists" CONFLICT "The collection is there already" "there is a collection `wiki` already";
+    TaskEnded "task_ended" CONFLICT "The task has ended" "task `0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867` has succeeded";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large" "the body has more than 67108864 bytes (setting max_body_bytes)";
     DocumentTooLarge "document_too_large" PAYLOAD_TOO_LARGE "A document is too large" "`text` has 20000000 bytes, at most 10485760 are allowed";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The content type is not supported" "send content-type: application/json";

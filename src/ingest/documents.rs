@@ -1,10 +1,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::{Mutex, Notify};
-use uuid::Uuid;
 
 use super::IngestError;
 use super::embed::Embed;
@@ -16,8 +14,6 @@ use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Database, StoredChunk};
 use crate::text::Tokenizer;
 
-/// How often a waiter looks for what the worker of another process has done.
-const WAIT_POLL: Duration = Duration::from_millis(200);
 /// Readings of a document's text before its chunks are called incomplete: it may change between two steps of one reading.
 const TEXT_READINGS: usize = 5;
 
@@ -107,40 +103,6 @@ impl Ingest {
     /// The catalogue cannot be read.
     pub async fn count_chunks(&self, ids: &[DocumentId]) -> Result<u64, IngestError> {
         Ok(self.inner.catalogue.count_chunks(&ids.iter().collect::<Vec<_>>()).await?)
-    }
-
-    /// Waits until a task has come to its end. None if there is no such task.
-    ///
-    /// # Errors
-    /// The catalogue cannot be read.
-    pub async fn wait(&self, task: Uuid) -> Result<Option<Task>, IngestError> {
-        loop {
-            let mut progress = std::pin::pin!(self.inner.progress.notified());
-            // From here on, so that what happens between the look and the wait is not missed.
-            progress.as_mut().enable();
-            match self.inner.catalogue.task(task).await? {
-                Some(task) if !task.status.is_final() => {}
-                ended => return Ok(ended),
-            }
-            tokio::select! {
-                () = progress => {}
-                () = tokio::time::sleep(WAIT_POLL) => {}
-            }
-        }
-    }
-
-    /// # Errors
-    /// The catalogue cannot be read.
-    pub async fn task(&self, task: Uuid) -> Result<Option<Task>, IngestError> {
-        Ok(self.inner.catalogue.task(task).await?)
-    }
-
-    /// Tasks, newest first, at most `limit` after `cursor`.
-    ///
-    /// # Errors
-    /// The catalogue cannot be read.
-    pub async fn tasks(&self, limit: u32, cursor: Option<&Cursor>) -> Result<Page<Task>, IngestError> {
-        Ok(self.inner.catalogue.tasks(limit, cursor).await?)
     }
 
     /// # Errors

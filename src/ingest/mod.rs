@@ -17,6 +17,7 @@ mod locks;
 mod pipeline;
 mod reindex;
 mod removal;
+mod tasks;
 mod worker;
 
 #[cfg(test)]

@@ -103,9 +103,14 @@ pub struct Events {
     text: String,
 }
 
-/// Begins a stream, which must be answered with 200.
+/// Begins the stream of a completion.
 pub async fn sse(url: &str, body: Value) -> Events {
-    let response = reqwest::Client::new().post(format!("{url}/v1/complete")).json(&body).send().await.unwrap();
+    events_of(reqwest::Client::new().post(format!("{url}/v1/complete")).json(&body)).await
+}
+
+/// Begins a stream, which must be answered with 200.
+pub async fn events_of(request: reqwest::RequestBuilder) -> Events {
+    let response = request.send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     assert_eq!(response.headers()["x-accel-buffering"], "no");

@@ -15,7 +15,9 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-pub use answers::{Answer, ask, delete, get, ingest, long_completion, long_stream, patch, post, post_raw, put, sse, task};
+pub use answers::{
+    Answer, ask, delete, events_of, get, ingest, long_completion, long_stream, patch, post, post_raw, put, sse, task,
+};
 pub use process::{Process, Running, change_tokenizer, model_copy, retro, retro_in};
 
 /// Longest wait for something that must come.

@@ -35,6 +35,9 @@ pub struct IngestArgs {
     /// Read and check everything, say what would be taken in, and write nothing
     #[arg(long)]
     dry_run: bool,
+    /// Files that are read and parsed at a time; 0: half as many as there are cores, up to 8
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    workers: usize,
     /// Take in documents that have not changed since they were taken in, too
     #[arg(long)]
     force: bool,
@@ -54,7 +57,9 @@ pub async fn run(args: IngestArgs, settings: Settings) -> anyhow::Result<ExitCod
     for path in &args.paths {
         anyhow::ensure!(path.exists() || is_pattern(path), "there is no file or folder {}", path.display());
     }
-    let documents = Documents::find(&args.paths, IngestLimits::from(&settings)).reading_apart(std::env::current_exe()?);
+    let documents = Documents::find(&args.paths, IngestLimits::from(&settings))
+        .reading_apart(std::env::current_exe()?)
+        .with_workers(if args.workers == 0 { usual_workers() } else { args.workers });
     if args.dry_run {
         return dry_run::run(read(documents, collection), &settings).await;
     }
@@ -64,6 +69,11 @@ pub async fn run(args: IngestArgs, settings: Settings) -> anyhow::Result<ExitCod
     run.take(read(documents, collection)).await?;
     worker.stop().await;
     run.report().await
+}
+
+/// The embedder needs the other cores.
+fn usual_workers() -> usize {
+    (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 8)
 }
 
 /// Reads the documents on a thread of its own, so that whoever takes them can wait for something else too.

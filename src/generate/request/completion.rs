@@ -66,6 +66,10 @@ pub struct CompletionRequest {
     /// true answers with server-sent events.
     #[serde(default)]
     pub stream: bool,
+    /// true makes the same completion without retrieval beside it, and says for each token how much retrieval raised its log-probability:
+    /// `comparison` in the answer, events `comparison` and `gains` in a stream. Costs about three completions.
+    #[serde(default)]
+    pub compare: bool,
     #[serde(default)]
     pub retrieval: RetrievalRequest,
 }
@@ -127,6 +131,7 @@ impl CompletionRequest {
             logprobs: None,
             echo: false,
             stream: false,
+            compare: false,
             retrieval: RetrievalRequest::default(),
         }
     }
@@ -178,6 +183,10 @@ impl CompletionRequest {
         if let Some(given) = self.logprobs.filter(|&given| given > MAX_LOGPROBS) {
             return Err(Invalid::new("logprobs", format!("must be at most {MAX_LOGPROBS}, is {given}")));
         }
+        let retrieval = self.retrieval.validate(limits, Alignment::PromptEnd)?;
+        if self.compare && !retrieval.uses_neighbours() {
+            return Err(Invalid::new("compare", "compares with retrieval, which `retrieval` turns off"));
+        }
         Ok(ValidCompletion {
             prompt,
             max_tokens,
@@ -186,7 +195,7 @@ impl CompletionRequest {
             stop: stops(self.stop)?,
             logprobs: self.logprobs,
             echo: self.echo.then_some(self.prompt),
-            retrieval: self.retrieval.validate(limits, Alignment::PromptEnd)?,
+            retrieval,
         })
     }
 }

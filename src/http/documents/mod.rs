@@ -1,5 +1,6 @@
 //! `/v1/documents`: what the database knows.
 
+mod chunks;
 mod remove;
 mod submit;
 
@@ -31,7 +32,7 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
     let router = OpenApiRouter::new().routes(routes!(list)).routes(routes!(show, delete));
     // A document may be called `delete`, and the route of that name would hide it.
     let hidden = get(show).put(submit::replace).delete(delete);
-    router.merge(submit::router()).merge(remove::router()).route(remove::PATH, hidden)
+    router.merge(submit::router()).merge(remove::router()).merge(chunks::router()).route(remove::PATH, hidden)
 }
 
 #[derive(Deserialize, IntoParams)]

@@ -13,6 +13,7 @@ mod name;
 mod parquet;
 mod pdf;
 mod prose;
+mod reader;
 mod zip;
 
 use std::collections::{HashMap, VecDeque};
@@ -25,11 +26,9 @@ use super::{DocumentInput, IngestLimits, NewDocument};
 use crate::invalid::Invalid;
 use crate::names::CollectionName;
 pub use apart::read_here;
+use find::Source;
 pub use find::is_pattern;
-use find::{Kind, Source};
-
-/// Most bytes of a page for each byte that its text may have: pages are mostly not text.
-const HTML_PER_BYTE: u64 = 8;
+use reader::Reader;
 
 /// Where in a file of many documents one is, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,8 +108,11 @@ type Items = Box<dyn Iterator<Item = Item> + Send>;
 /// so is its source, and where its content has no title, the title of a document that is a file.
 pub struct Documents {
     sources: VecDeque<Result<Source, Skipped>>,
-    limits: IngestLimits,
-    reader: Option<PathBuf>,
+    reader: Reader,
+    /// Files that are read at a time.
+    workers: usize,
+    /// Those whose turn comes.
+    ahead: VecDeque<Result<(Source, Items), Skipped>>,
     open: Option<(Source, Items)>,
     /// The open file's, shared by its ids.
     path: Arc<Path>,
@@ -133,8 +135,9 @@ impl Documents {
         let bytes = sources.iter().flatten().map(|source| source.bytes).sum();
         Self {
             sources,
-            limits,
-            reader: None,
+            reader: Reader { limits, program: None },
+            workers: 1,
+            ahead: VecDeque::new(),
             open: None,
             path: Path::new("").into(),
             place: None,
@@ -148,7 +151,13 @@ impl Documents {
     /// Lets `program read-file` read the formats whose libraries may fail on a file or take too much of it, each file in a process of its
     /// own. Without, they are read in this process.
     pub fn reading_apart(mut self, program: PathBuf) -> Self {
-        self.reader = Some(program);
+        self.reader.program = Some(program);
+        self
+    }
+
+    /// Reads so many files at a time, each on a thread of its own. Documents come in the same order.
+    pub fn with_workers(mut self, workers: usize) -> Self {
+        self.workers = workers.max(1);
         self
     }
 
@@ -174,31 +183,18 @@ impl Documents {
         }
         let skipped =
             |invalid: Invalid| Skipped { path: self.path.to_path_buf(), place: self.place, reason: invalid.to_string() };
-        Some(NewDocument::validate("", input, &self.limits).map_err(skipped))
+        Some(NewDocument::validate("", input, &self.reader.limits).map_err(skipped))
     }
 
-    fn items(&self, source: &Source) -> Items {
-        let (path, limits) = (&source.path, &self.limits);
-        match source.kind {
-            Kind::Text => whole(path, text(path, limits)),
-            Kind::Html => whole(path, html(path, limits)),
-            Kind::Docx => whole(path, docx::read(path, limits)),
-            Kind::Lines | Kind::CompressedLines => {
-                match lines::JsonLines::open(path, source.kind == Kind::CompressedLines, limits) {
-                    Ok(lines) => {
-                        Box::new(lines.map(|(line, done, result)| Item { place: Some(Place::Line(line)), done, result }))
-                    }
-                    Err(error) => failed(error.to_string()),
-                }
-            }
-            Kind::Pdf | Kind::Parquet => match &self.reader {
-                None => apart::items(path, limits),
-                Some(program) => match apart::Apart::start(program, path, limits) {
-                    Ok(items) => Box::new(items),
-                    Err(error) => failed(format!("its reader does not start: {error}")),
-                },
-            },
+    fn next_file(&mut self) -> Option<Result<(Source, Items), Skipped>> {
+        while self.ahead.len() < self.workers {
+            let Some(source) = self.sources.pop_front() else { break };
+            self.ahead.push_back(source.map(|source| {
+                let items = if self.workers > 1 { self.reader.begin(&source) } else { self.reader.items(&source) };
+                (source, items)
+            }));
         }
+        self.ahead.pop_front()
     }
 
     fn finished(&mut self, source: &Source, item: Item) -> Result<DocumentInput, Skipped> {
@@ -233,9 +229,8 @@ impl Iterator for Documents {
                 }
                 self.read += source.bytes;
             }
-            match self.sources.pop_front()? {
-                Ok(source) => {
-                    let items = self.items(&source);
+            match self.next_file()? {
+                Ok((source, items)) => {
                     (self.done, self.path) = (0.0, source.path.as_path().into());
                     self.open = Some((source, items));
                 }
@@ -243,42 +238,6 @@ impl Iterator for Documents {
             }
         }
     }
-}
-
-fn whole(path: &Path, result: Result<Extracted, String>) -> Items {
-    Box::new(std::iter::once(Item::whole(path, result)))
-}
-
-fn failed(reason: String) -> Items {
-    Box::new(std::iter::once(Item::failed(reason)))
-}
-
-fn text(path: &Path, limits: &IngestLimits) -> Result<Extracted, String> {
-    let bytes = bytes_of(path, limits.max_document_bytes as u64, "a document may have")?;
-    if bytes.contains(&0) {
-        return Err("it is binary".to_owned());
-    }
-    let text = String::from_utf8(bytes)
-        .map_err(|e| format!("it is not UTF-8: byte {} begins no character", e.utf8_error().valid_up_to()))?;
-    // Some programs begin a text with a byte order mark, which is no part of it.
-    let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
-    if text.trim().is_empty() {
-        return Err("it is empty".to_owned());
-    }
-    Ok(Extracted { title: name::heading(&text), text })
-}
-
-fn html(path: &Path, limits: &IngestLimits) -> Result<Extracted, String> {
-    let most = (limits.max_document_bytes as u64).saturating_mul(HTML_PER_BYTE);
-    html::read(&bytes_of(path, most, "an HTML file may have")?, limits.max_document_bytes)
-}
-
-fn bytes_of(path: &Path, most: u64, rule: &str) -> Result<Vec<u8>, String> {
-    let size = std::fs::metadata(path).map_err(|e| e.to_string())?.len();
-    if size > most {
-        return Err(format!("it has {size} bytes, {rule} {most}"));
-    }
-    std::fs::read(path).map_err(|e| e.to_string())
 }
 
 /// The longest title or source that a document may have.

@@ -22,6 +22,22 @@ fn ids(documents: &[DocumentInput]) -> Vec<&str> {
 }
 
 #[test]
+fn several_files_at_a_time_give_the_same_in_the_same_order() {
+    let found = |workers| {
+        let documents = Documents::find(&[fixture("good"), fixture("broken")], IngestLimits::default()).with_workers(workers);
+        documents.map(|result| result.map_err(|skipped| skipped.to_string())).collect::<Vec<_>>()
+    };
+    let one = found(1);
+    assert!(one.len() > 8);
+    for workers in [2, 5, 100] {
+        assert_eq!(found(workers), one);
+    }
+    // Who stops early leaves no thread that waits for ever, and nothing to wait for.
+    let mut documents = Documents::find(&[fixture("good")], IngestLimits::default()).with_workers(4);
+    assert!(documents.next().is_some());
+}
+
+#[test]
 fn folders_are_read_in_order_with_names_from_their_paths() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

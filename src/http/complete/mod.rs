@@ -1,14 +1,15 @@
 //! `POST /v1/complete`: as JSON, or as server-sent events.
 
+mod compare;
+
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::State;
-use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse, Response};
-use axum::{Extension, http::HeaderName};
-use futures::{Stream, stream};
+use futures::{StreamExt, stream};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use utoipa::openapi::{RefOr, Response as ApiResponse};
@@ -16,16 +17,19 @@ use utoipa::{IntoResponses, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::json::Json;
-use super::observe::{RequestId, StreamEnd};
-use super::openapi::{BODY_ERRORS, error_responses};
-use super::problem::{ApiError, Code};
-use super::retrieve::check_search;
+use compare::ComparisonReport;
+
 use crate::app::App;
 use crate::generate::{
     ChunkRetrieval, CompletionRequest, Event, EventStream, FinishReason, GenerateError, RetrievalSummary, Timings, TokenLogProbs,
     Usage, fold,
 };
+use crate::http::json::Json;
+use crate::http::observe::RequestId;
+use crate::http::openapi::{BODY_ERRORS, error_responses};
+use crate::http::problem::{ApiError, Code};
+use crate::http::retrieve::check_search;
+use crate::http::sse;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(complete))
@@ -45,6 +49,9 @@ struct CompletionResponse {
     /// By `index`, as many as `n` asked for.
     choices: Vec<Choice>,
     retrieval: RetrievalReport,
+    /// Where the request said `compare`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<ComparisonReport>,
     usage: Usage,
     timings: Timings,
 }
@@ -114,6 +121,10 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
 /// With `n` above 1 the prompt is read once, and the choices go on from there side by side, each with the neighbours of its own text. The
 /// prompt's neighbours are shown once, with choice 0.
 ///
+/// With `"compare": true` the same completion is made without retrieval too, and for each token of the one with retrieval `gains` says how
+/// much retrieval raised its log-probability. A stream then has the events `comparison` (text of the one without),
+/// `comparison_done` (its finish reasons) and, before `done`, `gains` (of one choice).
+///
 /// With `"stream": true` the answer is a stream of server-sent events: `retrieval` (the neighbours of one chunk) and `token` (text as it
 /// becomes certain), each with its choice, and when all choices have ended `done` (finish reasons, usage, timings) or `error` (a problem, as
 /// for other errors). A request that is refused is refused with its status before the stream begins.
@@ -137,6 +148,8 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
         ("filter" = (summary = "Neighbours from some documents only", value = json!({
             "prompt": "The honey bee", "max_tokens": 24,
             "retrieval": {"filter": {"field": "title", "op": "prefix", "value": "Honey"}}}))),
+        ("compare" = (summary = "What retrieval did for each token", value = json!({
+            "prompt": "The Dune film was released in", "max_tokens": 12, "compare": true}))),
         ("provided" = (summary = "Neighbours of your own", value = json!({
             "prompt": "The capital of Atlantis is", "max_tokens": 8,
             "retrieval": {"provided": [{"neighbour": "Atlantis is an island.", "continuation": " Its capital is Poseidonis."}]}})))
@@ -162,19 +175,25 @@ async fn complete(
     Extension(request_id): Extension<RequestId>,
     Json(request): Json<CompletionRequest>,
 ) -> Result<Response, ApiError> {
-    let (wants_stream, wants_logprobs) = (request.stream, request.logprobs.is_some());
+    let (wants_stream, wants_logprobs, compare) = (request.stream, request.logprobs.is_some(), request.compare);
     let valid = request.validate(&app.generator.limits(), &app.parts.tokenizer)?;
     if let Some(options) = valid.search() {
         check_search(&app, options, "retrieval.").await?;
     }
-    let events = app.generator.submit(valid)?;
     let cut = app.lifecycle.cut();
-    if wants_stream {
-        return Ok(event_stream(events, cut, request_id));
-    }
-    let completion = tokio::select! {
-        () = cut.cancelled() => return Err(ApiError::shutting_down()),
-        completion = fold(events) => completion?,
+    let (completion, comparison) = if compare {
+        let events = app.generator.compare(valid)?;
+        if wants_stream {
+            return Ok(compare::event_stream(events, cut, request_id));
+        }
+        let (completion, comparison) = unless_cut(&cut, compare::fold(events)).await?;
+        (completion, Some(comparison))
+    } else {
+        let events = app.generator.submit(valid)?;
+        if wants_stream {
+            return Ok(event_stream(events, cut, request_id));
+        }
+        (unless_cut(&cut, fold(events)).await?, None)
     };
     let done = completion.done;
     let choices = completion.choices.into_iter().zip(&done.choices).map(|(said, ended)| Choice {
@@ -189,50 +208,33 @@ async fn complete(
         created: jiff::Timestamp::now().as_second(),
         choices: choices.collect(),
         retrieval: RetrievalReport { summary: done.retrieval, chunks: completion.chunks },
+        comparison,
         usage: done.usage,
         timings: done.timings,
     };
     Ok(axum::Json(response).into_response())
 }
 
+async fn unless_cut<T>(cut: &CancellationToken, work: impl Future<Output = Result<T, GenerateError>>) -> Result<T, ApiError> {
+    tokio::select! {
+        () = cut.cancelled() => Err(ApiError::shutting_down()),
+        done = work => Ok(done?),
+    }
+}
+
 fn event_stream(events: EventStream, cut: CancellationToken, request_id: RequestId) -> Response {
-    let end = StreamEnd::default();
-    let stream = sse_events(events, cut, request_id, end.clone());
-    let sse = Sse::new(stream).keep_alive(KeepAlive::default());
-    // Proxies that buffer would hold every token back.
-    ([(HeaderName::from_static("x-accel-buffering"), "no")], Extension(end), sse).into_response()
+    let events = stream::unfold(events, |mut events| async move {
+        let next = events.next().await.unwrap_or(Err(GenerateError::Stopped));
+        Some((next.map_err(ApiError::from), events))
+    });
+    sse::respond(events.boxed(), cut, request_id, sse_event)
 }
 
-/// The events as text; the last one is `done` or `error`.
-fn sse_events(
-    events: EventStream,
-    cut: CancellationToken,
-    request_id: RequestId,
-    end: StreamEnd,
-) -> impl Stream<Item = Result<SseEvent, Infallible>> {
-    stream::unfold(Some(events), move |events| {
-        let (cut, request_id, end) = (cut.clone(), request_id.clone(), end.clone());
-        async move {
-            let mut events = events?;
-            let next = tokio::select! {
-                biased;
-                () = cut.cancelled() => Err(GenerateError::ShuttingDown),
-                next = events.next() => next.unwrap_or(Err(GenerateError::Stopped)),
-            };
-            let (event, is_last) = match next {
-                Ok(Event::Retrieval(chunk)) => (sse_event("retrieval", &chunk), false),
-                Ok(Event::Token(token)) => (sse_event("token", &token), false),
-                Ok(Event::Done(done)) => (sse_event("done", &done), true),
-                Err(error) => (sse_event("error", &ApiError::from(error).problem(request_id.as_str())), true),
-            };
-            if is_last {
-                end.reached();
-            }
-            Some((Ok(event), (!is_last).then_some(events)))
-        }
-    })
-}
-
-fn sse_event(name: &str, data: &impl Serialize) -> SseEvent {
-    SseEvent::default().event(name).json_data(data).expect("events are plain JSON")
+/// An event, and whether it is the last.
+fn sse_event(event: Event) -> (SseEvent, bool) {
+    match event {
+        Event::Retrieval(chunk) => (sse::event("retrieval", &chunk), false),
+        Event::Token(token) => (sse::event("token", &token), false),
+        Event::Done(done) => (sse::event("done", &done), true),
+    }
 }

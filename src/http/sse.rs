@@ -1,0 +1,53 @@
+//! Server-sent events: what all streams have in common.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+
+use axum::Extension;
+use axum::http::HeaderName;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::{Stream, StreamExt, stream};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::observe::{RequestId, StreamEnd};
+use super::problem::ApiError;
+
+pub type Items<T> = Pin<Box<dyn Stream<Item = Result<T, ApiError>> + Send>>;
+
+/// An answer of an event for each item, up to the one that `event` calls the last. An error, and `cut`, end it with `error`.
+pub fn respond<T: Send + 'static>(
+    items: Items<T>,
+    cut: CancellationToken,
+    request_id: RequestId,
+    event: impl Fn(T) -> (Event, bool) + Send + 'static,
+) -> Response {
+    let end = StreamEnd::default();
+    let state = Some((items, cut, request_id, event, end.clone()));
+    let events = stream::unfold(state, |state| async move {
+        let (mut items, cut, request_id, event, end) = state?;
+        let next = tokio::select! {
+            biased;
+            () = cut.cancelled() => Err(ApiError::shutting_down()),
+            next = items.next() => next?,
+        };
+        let (text, is_last) = match next {
+            Ok(item) => event(item),
+            Err(error) => (self::event("error", &error.problem(request_id.as_str())), true),
+        };
+        if is_last {
+            end.reached();
+        }
+        Some((Ok::<_, Infallible>(text), (!is_last).then_some((items, cut, request_id, event, end))))
+    });
+    // Proxies that buffer would hold every event back.
+    let headers = [(HeaderName::from_static("x-accel-buffering"), "no")];
+    (headers, Extension(end), Sse::new(events).keep_alive(KeepAlive::default())).into_response()
+}
+
+/// # Panics
+/// `data` is no plain JSON.
+pub fn event(name: &str, data: &impl Serialize) -> Event {
+    Event::default().event(name).json_data(data).expect("events are plain JSON")
+}
