@@ -15,6 +15,7 @@ mod files;
 mod filters;
 mod index;
 mod interchange;
+mod keys;
 mod openapi;
 mod pages;
 mod prefetch;
