@@ -60,7 +60,8 @@ async fn an_answer_that_does_not_begin_in_time_is_given_up() {
     let answer = post(&url, "/v1/documents?wait=true", json!({"documents": documents})).await;
     assert_eq!((answer.status, answer.code()), (504, "timed_out"));
     let tasks = get(&url, "/v1/tasks").await.ok();
-    assert_eq!(tasks["data"][0]["status"], "running", "what was stored is taken in all the same: {tasks}");
+    let status = tasks["data"][0]["status"].as_str();
+    assert!(matches!(status, Some("queued" | "running")), "what was stored is taken in all the same: {tasks}");
     server.stop();
     server.ended().await;
 }

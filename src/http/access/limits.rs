@@ -109,10 +109,10 @@ pub struct Permit(Option<(Limits, Client)>);
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some((limits, client)) = self.0.take() {
-            if let Some(usage) = limits.lock().usage.get_mut(&client) {
-                usage.busy -= 1;
-            }
+        if let Some((limits, client)) = self.0.take()
+            && let Some(usage) = limits.lock().usage.get_mut(&client)
+        {
+            usage.busy -= 1;
         }
     }
 }
