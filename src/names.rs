@@ -10,6 +10,8 @@ use crate::invalid::Invalid;
 pub const MAX_DOCUMENT_ID: usize = 128;
 /// Longest collection name, in bytes.
 pub const MAX_COLLECTION_NAME: usize = 64;
+/// Longest name of an API key, in bytes.
+pub const MAX_KEY_NAME: usize = 64;
 
 /// A document's id: 1 to 128 of `A-Z a-z 0-9 . _ : -`, beginning with a letter or digit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -20,6 +22,11 @@ pub struct DocumentId(String);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(transparent)]
 pub struct CollectionName(String);
+
+/// An API key's name, which people give it and the log shows: 1 to 64 of `A-Z a-z 0-9 . _ @ -`, beginning with a letter or digit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct KeyName(String);
 
 impl DocumentId {
     /// # Errors
@@ -52,6 +59,19 @@ impl CollectionName {
     }
 }
 
+impl KeyName {
+    /// # Errors
+    /// [`Invalid`] names `field` and the rule that `value` breaks.
+    pub fn parse(field: &str, value: &str) -> Result<Self, Invalid> {
+        check(field, value, MAX_KEY_NAME, "._@-")?;
+        Ok(Self(value.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl Default for CollectionName {
     fn default() -> Self {
         Self("default".to_owned())
@@ -65,6 +85,12 @@ impl fmt::Display for DocumentId {
 }
 
 impl fmt::Display for CollectionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for KeyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }

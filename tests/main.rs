@@ -16,6 +16,7 @@ mod files;
 mod filters;
 mod index;
 mod interchange;
+mod keys;
 mod openapi;
 mod pages;
 mod prefetch;

@@ -99,6 +99,29 @@ fn every_operation_has_words_examples_and_errors() {
 }
 
 #[test]
+fn every_operation_but_the_open_ones_says_which_keys_it_takes() {
+    let document = document();
+    assert_eq!(document["components"]["securitySchemes"]["key"]["scheme"], "bearer");
+    let open = ["/livez", "/readyz", "/openapi.json"];
+    for (path, method, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        let described = ["401", "403", "429", "504"].iter().filter(|&&status| operation["responses"][status].is_object()).count();
+        if open.contains(&path.as_str()) {
+            assert!(operation["security"].is_null() && described == 0, "{name}");
+            continue;
+        }
+        let scope = operation["security"][0]["key"][0].as_str().unwrap_or_else(|| panic!("{name} names no scope"));
+        assert!(["complete", "ingest", "admin"].contains(&scope) && described == 4, "{name} {scope}");
+        let example = |status: &str, code: &str| {
+            operation["responses"][status]["content"]["application/problem+json"]["examples"][code].is_object()
+                && operation["responses"][status]["description"].as_str().unwrap().contains(code)
+        };
+        assert!(example("401", "unauthorized") && example("403", "forbidden") && example("429", "rate_limited"), "{name}");
+        assert!(path != "/v1/complete" || example("429", "overloaded"), "{name}");
+    }
+}
+
+#[test]
 fn no_reference_leads_nowhere() {
     fn check(value: &Value, document: &Value) {
         match value {

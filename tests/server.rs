@@ -61,6 +61,27 @@ async fn a_sane_request_id_is_returned_and_another_is_replaced() {
 }
 
 #[tokio::test]
+async fn every_answer_says_how_little_a_browser_may_make_of_it() {
+    let nothing = "default-src 'none'; frame-ancestors 'none'";
+    for (path, begin) in [
+        ("/livez", nothing),
+        ("/v1/info", nothing),
+        ("/v1/nothing", nothing),
+        ("/openapi.json", nothing),
+        ("/", "default-src 'none'; script-src 'self'; style-src 'self';"),
+        ("/docs/", "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline';"),
+    ] {
+        let answer = get(shared(), path).await;
+        assert!(answer.header("content-security-policy").starts_with(begin), "{path}: {answer:?}");
+        assert_eq!(
+            (answer.header("x-content-type-options"), answer.header("referrer-policy")),
+            ("nosniff", "no-referrer"),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_swagger_page_comes_from_the_server_alone() {
     let client = reqwest::Client::new();
     let page = client.get(format!("{}/docs/", shared())).send().await.unwrap().text().await.unwrap();
@@ -87,7 +108,7 @@ async fn cors_is_off_by_default_and_answers_the_origins_of_the_setting() {
             .request(reqwest::Method::OPTIONS, format!("{url}/v1/complete"))
             .header("origin", "https://example.org")
             .header("access-control-request-method", "POST")
-            .header("access-control-request-headers", "content-type")
+            .header("access-control-request-headers", "authorization,content-type")
             .send()
     };
     let off = preflight(shared().to_owned()).await.unwrap();
@@ -97,6 +118,8 @@ async fn cors_is_off_by_default_and_answers_the_origins_of_the_setting() {
     let on = preflight(server.url.clone()).await.unwrap();
     assert_eq!(on.status(), 200);
     assert_eq!(on.headers()["access-control-allow-origin"], "https://example.org");
+    let allowed = on.headers()["access-control-allow-headers"].to_str().unwrap();
+    assert!(["authorization", "content-type"].iter().all(|&name| allowed.split(',').any(|header| header == name)), "{allowed}");
     let error = ask(reqwest::Client::new()
         .post(format!("{}/v1/complete", server.url))
         .header("origin", "https://example.org")

@@ -1,8 +1,9 @@
-//! The catalogue: documents, tasks, and the texts that wait to be chunked, in SQL. Everything that was answered for is on the disk here
+//! The catalogue: documents, tasks, the texts that wait to be chunked, and API keys, in SQL. Everything that was answered for is on the disk here
 //! first; the retrieval database follows.
 
 mod collection;
 mod document;
+mod key;
 mod page;
 mod queue;
 mod recount;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use collection::{CollectionRecord, Totals};
 pub use document::{Document, DocumentCounts, DocumentStatus};
+pub use key::{ApiKey, KeyState};
 pub use page::{Cursor, Page};
 pub use queue::{Outcome, QueuedDocument, WriteTicket};
 pub use removal::{Labels, Submitted};

@@ -10,6 +10,7 @@ mod import;
 mod index;
 mod ingest;
 mod interrupt;
+mod keys;
 mod openapi;
 mod print;
 mod progress;
@@ -113,6 +114,9 @@ enum Command {
         #[command(flatten)]
         settings: Settings,
     },
+    /// Make, list and revoke the keys that clients send
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Read a file for `retro ingest`, in a process of its own
     #[command(hide = true)]
     ReadFile(read_file::ReadFileArgs),
@@ -140,6 +144,7 @@ impl Command {
             | Self::Eval { settings, .. }
             | Self::Bench { settings, .. }
             | Self::Doctor { settings } => Some(settings),
+            Self::Keys(command) => Some(command.settings()),
             Self::Openapi | Self::ReadFile(_) => None,
         }
     }
@@ -205,6 +210,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Index { args, settings } => index::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Eval { args, settings } => eval::run(args, settings).await.map(|()| ExitCode::SUCCESS),
         Command::Bench { args, settings } => bench::run(args, settings).await.map(|()| ExitCode::SUCCESS),
+        Command::Keys(command) => keys::run(command).await.map(|()| ExitCode::SUCCESS),
         Command::ReadFile(args) => read_file::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Openapi => openapi::run().map(|()| ExitCode::SUCCESS),
         Command::Doctor { settings } => doctor::run(&settings).await,

@@ -1,16 +1,18 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
+use crate::catalogue::Catalogue;
 use crate::http;
 use crate::settings::Settings;
 
 /// Serves until SIGTERM or Ctrl-C; a second signal cuts what has not finished.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    ensure_guarded(&settings).await?;
     let address = settings.listen;
     // Taken before the models load: a port that is in use should not cost that wait.
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
@@ -26,6 +28,24 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         });
     };
     http::serve(app, listener, stop).await?;
+    Ok(())
+}
+
+/// # Errors
+/// Strangers could use the server: it is to listen where other machines reach it, has no keys, and nobody said that this is meant.
+async fn ensure_guarded(settings: &Settings) -> anyhow::Result<()> {
+    if settings.open_without_keys() {
+        return Ok(());
+    }
+    let catalogue = Catalogue::open(&settings.data_dir, settings.database_url.as_deref()).await?;
+    let has_keys = catalogue.has_keys().await?;
+    catalogue.close().await;
+    ensure!(
+        has_keys,
+        "other machines may reach {}, and there are no API keys: make one with `retro keys create NAME --scope admin`, listen on \
+         127.0.0.1, or serve everyone with `--allow-anonymous`",
+        settings.listen
+    );
     Ok(())
 }
 
@@ -62,6 +82,12 @@ async fn announce(app: &App, listener: &TcpListener) -> anyhow::Result<()> {
             app.parts.embedder.precision()
         ),
     ];
+    let access = match (app.parts.catalogue.has_keys().await?, app.settings.listens_on_loopback()) {
+        (true, _) => "with a key; `retro keys list` lists them",
+        (false, true) => "everyone on this machine, since there are no keys; `retro keys create` makes one",
+        (false, false) => "everyone (allow_anonymous), since there are no keys; `retro keys create` makes one",
+    };
+    lines.push(format!("  access      {access}"));
     let collections = app.parts.database.collections().await?;
     for name in &collections {
         lines.push(format!("  collection  {name} ({} chunks)", app.parts.database.stats(name).await?.chunks));

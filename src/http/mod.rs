@@ -1,5 +1,6 @@
-//! The HTTP server: router, one file a resource, errors, OpenAPI.
+//! The HTTP server: router, one file a resource, keys and limits, errors, OpenAPI.
 
+mod access;
 mod collections;
 mod complete;
 mod docs;
@@ -33,6 +34,8 @@ use utoipa_axum::router::OpenApiRouter;
 pub use problem::{ApiError, Code, Problem};
 pub use serving::serve;
 
+use access::Access;
+
 use crate::app::App;
 use crate::settings::Settings;
 
@@ -46,6 +49,7 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))
+        .layer(from_fn_with_state(Arc::new(Access::new(Arc::clone(&app))), access::guard))
         .layer(CatchPanicLayer::custom(panicked));
     if !settings.cors_origins.is_empty() {
         router = router.layer(cors(settings));
@@ -55,7 +59,9 @@ pub fn router(app: Arc<App>) -> Router {
 
 /// The API's description (OpenAPI 3.1).
 pub fn document() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+    let mut document = routes().into_openapi();
+    access::describe(&mut document);
+    document
 }
 
 fn routes() -> OpenApiRouter<Arc<App>> {
@@ -80,7 +86,7 @@ fn cors(settings: &Settings) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([header::CONTENT_TYPE, header::ACCEPT, observe::REQUEST_ID])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT, observe::REQUEST_ID])
         .expose_headers([observe::REQUEST_ID, header::RETRY_AFTER, HeaderName::from_static("location")])
 }
 

@@ -10,13 +10,14 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
-use tracing::{Instrument, Span};
+use tracing::{Instrument, Span, field};
 
 use super::problem::{ApiError, Code};
 use crate::app::{App, InFlight};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// The id of a request: the client's where it is sane, or a new one.
 #[derive(Clone, Debug)]
@@ -43,7 +44,8 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
-    let span = tracing::info_span!("request", id = id.as_str(), method = %request.method(), route);
+    let (key, key_name) = (field::Empty, field::Empty);
+    let span = tracing::info_span!("request", id = id.as_str(), method = %request.method(), route, key, key_name);
     let quiet = matches!(route.as_str(), "/livez" | "/readyz" | "/playground/{name}") || route.starts_with("/docs");
     let is_work = route.starts_with("/v1/") && route != "/v1/info";
     let in_flight = is_work.then(|| app.lifecycle.begin());
@@ -63,6 +65,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
         next.run(request).instrument(span).await
     };
     let mut response = trail.span.in_scope(|| rendered(response, &id));
+    harden(response.headers_mut());
     response.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(id.as_str()).expect("visible ASCII"));
     trail.status = Some(response.status());
     if response.body().size_hint().exact().is_some() {
@@ -70,13 +73,29 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
         return response;
     }
     trail.stream = response.extensions_mut().remove::<StreamEnd>();
+    keep(response, trail)
+}
+
+/// The response, which drops `guard` when its body has ended, however it ends; one that is whole already drops it at once.
+pub fn keep<T: Send + 'static>(response: Response, guard: T) -> Response {
+    if response.body().size_hint().exact().is_some() {
+        return response;
+    }
     response.map(|body| {
-        // The closure owns the trail, so it ends when the stream does.
+        // The closure owns the guard, so it ends when the stream does.
         Body::new(body.map_frame(move |frame| {
-            let _ = &trail;
+            let _ = &guard;
             frame
         }))
     })
+}
+
+/// For every answer: that it is taken for nothing but what it says it is, and that what is shown of it loads and runs nothing. Pages have
+/// a policy of their own.
+fn harden(headers: &mut HeaderMap) {
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(NOTHING));
 }
 
 /// Says of a stream whether it came to its own end; a response carries one as an extension.

@@ -44,6 +44,8 @@ codes! {
     InvalidUtf8 "invalid_utf8" BAD_REQUEST "The input is not UTF-8" "the body is not UTF-8: the byte at 12 begins no character";
     InvalidQuery "invalid_query" BAD_REQUEST "The query string is not understood" "limit: invalid digit found in string";
     IncompleteBody "incomplete_body" BAD_REQUEST "The body did not arrive whole" "the connection ended inside the body";
+    Unauthorized "unauthorized" UNAUTHORIZED "A key is needed" "send a key that is in force, as `authorization: Bearer KEY`";
+    Forbidden "forbidden" FORBIDDEN "The key does not allow this" "the key `web` lacks the scope `ingest`";
     NotFound "not_found" NOT_FOUND "No such route" "there is nothing at /v1/completely";
     DocumentNotFound "document_not_found" NOT_FOUND "No such document" "there is no document `dune`";
     TaskNotFound "task_not_found" NOT_FOUND "No such task" "there is no task `0198c0f2a7e07d3c8f0d1c2b3a495867`";
@@ -60,10 +62,12 @@ codes! {
     InvalidValue "invalid_value" UNPROCESSABLE_ENTITY "A field breaks a rule" "`max_tokens` must be at least 1, is 0";
     VersionNotKept "version_not_kept" UNPROCESSABLE_ENTITY "The version of the collection is not kept" "collection \"wiki\" does not keep version 12; it keeps versions 3 to 9";
     Overloaded "overloaded" TOO_MANY_REQUESTS "Too many requests wait" "the queue is full; try again in 2 seconds";
+    RateLimited "rate_limited" TOO_MANY_REQUESTS "The client asks for too much" "60 requests a minute are allowed; try again in 2 seconds";
     GenerationFailed "generation_failed" INTERNAL_SERVER_ERROR "The model failed" "the model failed; the server's log has the reason";
     RetrievalFailed "retrieval_failed" INTERNAL_SERVER_ERROR "The retrieval failed" "the neighbours could not be found; the server's log has the reason";
     CollectionMadeAnew "collection_made_anew" SERVICE_UNAVAILABLE "The collection was made anew" "collection \"wiki\" was made anew with another embedder while this program ran; it has to be started again";
     Internal "internal" INTERNAL_SERVER_ERROR "The server failed" "the server failed; its log has the reason";
+    TimedOut "timed_out" GATEWAY_TIMEOUT "The answer took too long" "the answer did not begin within 60 seconds (setting request_seconds)";
     ShuttingDown "shutting_down" SERVICE_UNAVAILABLE "The server is stopping" "the server is stopping";
 }
 
@@ -157,11 +161,14 @@ impl ApiError {
 
     /// The whole answer.
     pub fn render(self, request_id: &str) -> Response {
-        let (status, retry_after) = (self.code.status(), self.retry_after);
+        let (code, status, retry_after) = (self.code, self.code.status(), self.retry_after);
         let body = serde_json::to_vec(&self.problem(request_id)).expect("a problem is plain JSON");
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if code == Code::Unauthorized {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

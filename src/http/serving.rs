@@ -1,18 +1,32 @@
 //! Accepting connections, and the ordered end of it.
 
+use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
+use axum::Router;
+use axum::serve::Listener;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::router;
 use crate::app::App;
 
 /// How long answers that were cut, and connections that are idle, may take to close.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Where a request comes from: an extension of each.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
 
 /// Serves `app` until `stop` completes, then ends in order: new work is refused with 503, what has begun may finish within the setting
 /// `shutdown_seconds`, what is then left is cut with an error, the connections close, and the parts of `app` stop.
@@ -21,15 +35,16 @@ const GRACE: Duration = Duration::from_secs(2);
 /// The listener fails.
 pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Output = ()>) -> std::io::Result<()> {
     let closing = CancellationToken::new();
-    let listener = listener.tap_io(|connection| {
-        // A token is a small packet that should not wait for the next one.
-        let _ = connection.set_nodelay(true);
-    });
-    let server = axum::serve(listener, router(Arc::clone(&app))).with_graceful_shutdown(closing.clone().cancelled_owned());
-    let mut server = tokio::spawn(server.into_future());
+    let connections = Connections {
+        router: router(Arc::clone(&app)),
+        most: app.settings.max_connections,
+        header_deadline: app.settings.header_deadline(),
+        closing: closing.clone(),
+    };
+    let mut server = tokio::spawn(connections.accept(listener));
     tokio::select! {
         () = stop => {}
-        ended = &mut server => return ended.unwrap_or_else(|e| Err(std::io::Error::other(e))),
+        ended = &mut server => return ended.map_err(std::io::Error::other),
     }
     tracing::info!("stopping");
     app.lifecycle.drain();
@@ -45,4 +60,69 @@ pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Outpu
     app.stop().await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// How connections are served. `axum::serve` would do, but it lets a client take as long as it likes over the head of a request, and as many
+/// of them as there are file descriptors.
+struct Connections {
+    router: Router,
+    most: usize,
+    header_deadline: Duration,
+    /// Once it is cancelled, none is accepted and each ends after the request that it is at.
+    closing: CancellationToken,
+}
+
+impl Connections {
+    /// Returns when all have ended.
+    async fn accept(self, mut listener: TcpListener) {
+        let (room, open) = (Arc::new(Semaphore::new(self.most.min(Semaphore::MAX_PERMITS))), TaskTracker::new());
+        loop {
+            let accepted = async {
+                let place = Arc::clone(&room).acquire_owned().await.expect("it is never closed");
+                // Errors of single connections are passed over; where there are no file descriptors left, it waits for one.
+                (place, Listener::accept(&mut listener).await)
+            };
+            let (place, (stream, address)) = tokio::select! {
+                () = self.closing.cancelled() => break,
+                accepted = accepted => accepted,
+            };
+            let connection = self.serve(stream, Peer(address.ip()));
+            open.spawn(async move {
+                connection.await;
+                drop(place);
+            });
+        }
+        drop(listener);
+        open.close();
+        open.wait().await;
+    }
+
+    fn serve(&self, stream: TcpStream, peer: Peer) -> impl Future<Output = ()> + Send + use<> {
+        // A token is a small packet that should not wait for the next one.
+        let _ = stream.set_nodelay(true);
+        let routes = TowerToHyperService::new(self.router.clone());
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(peer);
+            routes.call(request)
+        });
+        // The deadline runs between requests, too: a connection that is idle does not keep its place.
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.header_deadline)
+            .serve_connection(TokioIo::new(stream), service);
+        let closing = self.closing.clone();
+        async move {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = closing.cancelled() => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection ended");
+            }
+        }
+    }
 }

@@ -50,7 +50,8 @@ fn parse(path: &Path, text: &str) -> Result<Values, SettingsError> {
             return Err(SettingsError::UnknownKey { path: path.to_owned(), key, known: known.collect::<Vec<_>>().join(", ") });
         }
         let refused = |reason: String| SettingsError::Value { path: path.to_owned(), key: key.clone(), reason };
-        let texts = texts(value).ok_or_else(|| refused("must be a string, a number or a list of strings".to_owned()))?;
+        let texts = texts(value)
+            .ok_or_else(|| refused("must be a string, a whole number, true, false or a list of strings".to_owned()))?;
         // The same parser as for flags, asked early so that the error can name the file.
         let flags = texts.iter().map(|text| format!("--{}={text}", key.replace('_', "-")));
         command.clone().try_get_matches_from(flags).map_err(|e| refused(reason(&e)))?;
@@ -75,6 +76,7 @@ fn texts(value: toml::Value) -> Option<Vec<String>> {
     match value {
         toml::Value::String(text) => Some(vec![text]),
         toml::Value::Integer(number) => Some(vec![number.to_string()]),
+        toml::Value::Boolean(value) => Some(vec![value.to_string()]),
         toml::Value::Array(list) => list.into_iter().map(|item| item.as_str().map(str::to_owned)).collect(),
         _ => None,
     }
@@ -109,14 +111,15 @@ mod tests {
 
     #[test]
     fn a_flag_beats_the_file_and_the_file_beats_the_default() {
-        let file =
-            "listen = \"127.0.0.1:1\"\nmax_queue = 5\ncors_origins = [\"http://a\", \"http://b\"]\nlance_uri = \"elsewhere\"";
+        let file = "listen = \"127.0.0.1:1\"\nmax_queue = 5\ncors_origins = [\"http://a\", \"http://b\"]\nlance_uri = \"elsewhere\"\n\
+             allow_anonymous = true";
         let settings = settings(file, &["--listen", "127.0.0.1:2"]).unwrap();
         assert_eq!(settings.listen.port(), 2);
         assert_eq!(settings.max_queue, 5);
         assert_eq!(settings.cors_origins, ["http://a", "http://b"]);
         assert_eq!(settings.lance_uri(), "elsewhere");
         assert_eq!(settings.max_documents, 1000);
+        assert!(settings.allow_anonymous);
     }
 
     #[test]
@@ -129,7 +132,9 @@ mod tests {
             ("max_queue = 0", "`max_queue`"),
             ("listen = \"here\"", "`listen`"),
             ("cors_origins = [\"example.org\"]", "`cors_origins`: an origin is"),
-            ("threads = true", "`threads`: must be a string"),
+            ("threads = 1.5", "`threads`: must be a string"),
+            ("threads = true", "`threads`: invalid digit"),
+            ("allow_anonymous = 1", "`allow_anonymous`"),
             ("listen = ", "not TOML"),
         ] {
             let error = settings(file, &[]).unwrap_err();

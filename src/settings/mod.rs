@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::RangedU64ValueParser;
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 pub use file::{SettingsError, layer_file};
 
@@ -98,6 +98,32 @@ pub struct Settings {
     #[arg(long, env = "RETRO_MAX_QUEUE", value_name = "N", default_value_t = 64, value_parser = at_least_one())]
     pub max_queue: usize,
 
+    /// Serve everyone at an address that other machines reach, as long as there are no API keys; at a loopback address that needs no leave
+    #[arg(long, env = "RETRO_ALLOW_ANONYMOUS", value_name = "BOOL", action = ArgAction::Set, default_value_t = false,
+          num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub allow_anonymous: bool,
+
+    /// Requests a minute of one API key, or of one client address where there are no keys; more are answered with 429; 0: no limit
+    #[arg(long, env = "RETRO_REQUESTS_PER_MINUTE", value_name = "N", default_value_t = 0)]
+    pub requests_per_minute: u32,
+
+    /// Requests of one API key, or client address, that are answered at a time; more are answered with 429; 0: no limit
+    #[arg(long, env = "RETRO_CONCURRENT_REQUESTS", value_name = "N", default_value_t = 0)]
+    pub concurrent_requests: usize,
+
+    /// How long an answer may take to begin, then it is 504; 0: no limit. A stream that has begun may go on
+    #[arg(long, env = "RETRO_REQUEST_SECONDS", value_name = "SECONDS", default_value_t = 0)]
+    pub request_seconds: u64,
+
+    /// How long the head of a request may take to arrive, and a connection may be idle, before the connection is closed
+    #[arg(long, env = "RETRO_HEADER_SECONDS", value_name = "SECONDS", default_value_t = 30,
+          value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+    pub header_seconds: u64,
+
+    /// Most connections at a time; more wait until one ends
+    #[arg(long, env = "RETRO_MAX_CONNECTIONS", value_name = "N", default_value_t = 512, value_parser = at_least_one())]
+    pub max_connections: usize,
+
     /// How long a stopping server waits for the requests it has begun
     #[arg(long, env = "RETRO_SHUTDOWN_SECONDS", value_name = "SECONDS", default_value_t = 30)]
     pub shutdown_seconds: u64,
@@ -178,6 +204,26 @@ impl Settings {
 
     pub fn index_bytes(&self) -> u64 {
         self.index_mb << 20
+    }
+
+    /// Whether only this machine reaches the server.
+    pub fn listens_on_loopback(&self) -> bool {
+        // An IPv4 address may be written as an IPv6 one.
+        self.listen.ip().to_canonical().is_loopback()
+    }
+
+    /// Whether whoever reaches the server may use it while there are no API keys.
+    pub fn open_without_keys(&self) -> bool {
+        self.listens_on_loopback() || self.allow_anonymous
+    }
+
+    /// None where answers may take as long as they like.
+    pub fn request_deadline(&self) -> Option<Duration> {
+        (self.request_seconds > 0).then(|| Duration::from_secs(self.request_seconds))
+    }
+
+    pub fn header_deadline(&self) -> Duration {
+        Duration::from_secs(self.header_seconds)
     }
 
     pub fn shutdown_deadline(&self) -> Duration {

@@ -1,6 +1,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Output, Stdio};
+use std::thread::{self, JoinHandle};
 
 use sha2::{Digest, Sha256};
 
@@ -10,13 +11,14 @@ pub struct Process {
     pub url: String,
     /// The lines of its standard output so far.
     pub greeting: String,
+    log: Option<JoinHandle<Vec<u8>>>,
 }
 
 impl Process {
-    /// Starts it on a free port and waits till it says where it listens, which it says when it is ready.
+    /// Starts it on a free port of 127.0.0.1, unless `more` says otherwise, and waits till it says where it listens, which it says when it is ready.
     pub fn serve(data_dir: &Path, more: &[&str]) -> Self {
         let mut child = command("serve", data_dir)
-            .arg("--listen=127.0.0.1:0")
+            .env("RETRO_LISTEN", "127.0.0.1:0")
             .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -25,16 +27,29 @@ impl Process {
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut greeting = String::new();
         out.read_line(&mut greeting).unwrap();
-        let Some(url) = greeting.trim().strip_prefix("retro-server listening on ").map(str::to_owned) else {
+        let Some(url) = greeting.trim().strip_prefix("retro-server listening on ") else {
             let mut error = String::new();
             child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
             panic!("the server did not start: {greeting}{error}");
         };
+        // What listens everywhere listens here.
+        let url = url.replace("//0.0.0.0:", "//127.0.0.1:");
         // Both pipes are read to their ends, or a full one would stop the server.
         let mut error = child.stderr.take().unwrap();
-        std::thread::spawn(move || std::io::copy(&mut error, &mut std::io::sink()));
-        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-        Self { child, url, greeting }
+        let log = thread::spawn(move || {
+            let mut log = Vec::new();
+            error.read_to_end(&mut log).unwrap();
+            log
+        });
+        thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+        Self { child, url, greeting, log: Some(log) }
+    }
+
+    /// Lets it end, and gives what it logged.
+    pub fn log(mut self) -> String {
+        self.signal(libc::SIGTERM);
+        self.child.wait().unwrap();
+        String::from_utf8(self.log.take().expect("it is read once").join().unwrap()).unwrap()
     }
 
     pub fn signal(&self, signal: i32) {

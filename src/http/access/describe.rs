@@ -1,0 +1,43 @@
+//! What the API's description says of keys: the same for every route that needs one.
+
+use axum::http::Method;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+
+use super::routes::{Need, need};
+use crate::http::openapi::add_errors;
+use crate::http::problem::Code;
+
+/// Name of the scheme, which the page's button to enter a key shows.
+const SCHEME: &str = "key";
+
+/// What the layer before the routes may answer.
+const ERRORS: &[Code] = &[Code::Unauthorized, Code::Forbidden, Code::RateLimited, Code::TimedOut];
+
+/// Adds the scheme, and to each operation that needs a key its scope and the errors.
+pub fn describe(document: &mut OpenApi) {
+    let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+        "A key that `retro keys create` made. A server that has no keys answers without one at the machine's own address.",
+    ));
+    document
+        .components
+        .get_or_insert_default()
+        .security_schemes
+        .insert(SCHEME.to_owned(), SecurityScheme::Http(scheme.build()).into());
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in operations(item) {
+            if let Need::Scope(scope) = need(&method, Some(path)) {
+                operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
+                add_errors(&mut operation.responses, ERRORS);
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = (Method, &mut Operation)> {
+    let PathItem { get, put, post, delete, patch, .. } = item;
+    [(Method::GET, get), (Method::PUT, put), (Method::POST, post), (Method::DELETE, delete), (Method::PATCH, patch)]
+        .into_iter()
+        .filter_map(|(method, operation)| operation.as_mut().map(|operation| (method, operation)))
+}
