@@ -7,6 +7,7 @@ mod documents;
 mod errors;
 mod json;
 mod observe;
+mod openai;
 mod openapi;
 mod pages;
 mod problem;
@@ -61,6 +62,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::Base::openapi())
         .merge(complete::router())
+        .merge(openai::router())
         .merge(score::router())
         .merge(retrieve::router())
         .merge(documents::router())
