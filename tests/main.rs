@@ -15,6 +15,7 @@ mod files;
 mod filters;
 mod index;
 mod interchange;
+mod openai;
 mod openapi;
 mod pages;
 mod prefetch;
