@@ -98,8 +98,7 @@ async fn best_of_picks_by_the_mean_log_probability() {
     for more in [json!({}), json!({"logprobs": null}), json!({"echo": true, "logprobs": null})] {
         let found = completions(shared(), with(body.clone(), with(json!({"n": 2, "best_of": 4}), more.clone()))).await;
         let prompt = if more["echo"] == true { "A honey bee colony" } else { "" };
-        let expected: Vec<String> =
-            best[..2].iter().map(|choice| prompt.to_owned() + choice["text"].as_str().unwrap()).collect();
+        let expected: Vec<String> = best[..2].iter().map(|choice| prompt.to_owned() + choice["text"].as_str().unwrap()).collect();
         assert_eq!(texts(&found), expected);
         assert_eq!(found["usage"], candidates["usage"], "all candidates count");
         assert_eq!(found["choices"][0]["logprobs"].is_null(), more.get("logprobs").is_some());
