@@ -37,6 +37,12 @@ pub struct CompleteArgs {
     /// Divides the logits of tokens that the completion already holds
     #[arg(long, value_name = "0.5..2")]
     repetition_penalty: Option<f32>,
+    /// Taken off the logits of a token for each time that the completion holds it
+    #[arg(long, value_name = "-2..2", allow_negative_numbers = true)]
+    frequency_penalty: Option<f32>,
+    /// Taken off the logits of a token that the completion holds
+    #[arg(long, value_name = "-2..2", allow_negative_numbers = true)]
+    presence_penalty: Option<f32>,
     /// Makes sampling repeatable
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
@@ -93,6 +99,8 @@ impl CompleteArgs {
             top_k: self.top_k,
             min_p: self.min_p,
             repetition_penalty: self.repetition_penalty,
+            frequency_penalty: self.frequency_penalty,
+            presence_penalty: self.presence_penalty,
             seed: self.seed,
             stop: (!self.stop.is_empty()).then_some(Stop::Many(self.stop)),
             retrieval: RetrievalRequest {

@@ -5,6 +5,7 @@ mod folder;
 mod precision;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod worker;
 
 use std::path::Path;
@@ -14,6 +15,8 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use folder::EmbedderFiles;
 pub use precision::Precision;
+
+use tokens::Tokens;
 
 use crate::onnx::{Cores, Device, Graph, OnnxError, Runtime};
 
@@ -35,6 +38,7 @@ pub struct Embedder {
     documents: mpsc::Sender<Job>,
     queries: mpsc::Sender<Job>,
     about: Arc<EmbedderFiles>,
+    tokens: Arc<Tokens>,
     precision: Precision,
     identity: Arc<str>,
 }
@@ -59,7 +63,8 @@ impl Embedder {
     ) -> Result<Self, EmbedderError> {
         let about = Arc::new(EmbedderFiles::check(folder)?);
         let graph = Graph::load(runtime, &folder.join("model.onnx"), threads, device, precision.products())?;
-        let worker = worker::Worker::load(graph, folder, &about)?;
+        let tokens = Arc::new(Tokens::load(folder, &about)?);
+        let worker = worker::Worker::load(graph, folder, &about, Arc::clone(&tokens))?;
         // Few jobs wait here: callers that are ahead of the session should feel it.
         let ((documents, documents_queue), (queries, queries_queue)) = (mpsc::channel(8), mpsc::channel(8));
         std::thread::Builder::new()
@@ -67,7 +72,7 @@ impl Embedder {
             .spawn(move || worker.run(worker::Queues { documents: documents_queue, queries: queries_queue }))
             .map_err(|e| EmbedderError::Folder { path: folder.display().to_string(), reason: e.to_string() })?;
         let identity = precision.identity(&about.weights_sha256).into();
-        Ok(Self { documents, queries, about, precision, identity })
+        Ok(Self { documents, queries, about, tokens, precision, identity })
     }
 
     /// One vector of length 1 for each text, in order. Queries that come meanwhile go first, after the batch at hand.
@@ -101,6 +106,19 @@ impl Embedder {
 
     pub fn dimension(&self) -> usize {
         self.about.dimension
+    }
+
+    /// Longest text in tokens; of longer ones the end is not read.
+    pub fn max_tokens(&self) -> usize {
+        self.about.max_tokens
+    }
+
+    /// Tokens of a text, those that stand around it included, however long it is. Takes the time of tokenising it.
+    ///
+    /// # Errors
+    /// The tokenizer fails.
+    pub fn count_tokens(&self, text: &str) -> Result<usize, EmbedderError> {
+        self.tokens.count(text)
     }
 
     pub fn precision(&self) -> Precision {

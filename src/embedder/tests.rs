@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use safetensors::SafeTensors;
 
-use super::{Embedder, EmbedderError, Precision};
+use super::tokens::Tokens;
+use super::{Embedder, EmbedderError, EmbedderFiles, Precision};
 use crate::onnx::{Cores, Device, Runtime, default_library};
 
 fn root() -> PathBuf {
@@ -90,6 +91,21 @@ async fn vectors_are_the_same_to_the_last_bit_on_any_number_of_cores() {
             }
         }
         assert!(found.iter().all(|vectors| *vectors == found[0]), "in {precision}");
+    }
+}
+
+#[test]
+fn a_long_text_is_cut_as_the_tokenizer_cuts_it() {
+    let about = EmbedderFiles::check(&folder()).unwrap();
+    let tokens = Tokens::load(&folder(), &about).unwrap();
+    let mut cutting = tokenizers::Tokenizer::from_file(folder().join("tokenizer.json")).unwrap();
+    let truncation = tokenizers::TruncationParams { max_length: about.max_tokens, ..Default::default() };
+    cutting.with_truncation(Some(truncation)).unwrap();
+    for words in [0, 1, about.max_tokens - 2, about.max_tokens - 1, about.max_tokens, 3 * about.max_tokens] {
+        let text = "word ".repeat(words);
+        let expected: Vec<i64> = cutting.encode(text.as_str(), true).unwrap().get_ids().iter().map(|&id| i64::from(id)).collect();
+        assert_eq!(tokens.ids(&text).unwrap(), expected, "{words} words");
+        assert_eq!(tokens.count(&text).unwrap(), words + 2);
     }
 }
 

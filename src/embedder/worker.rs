@@ -1,10 +1,12 @@
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use tokio::sync::mpsc;
 
 use super::batches::Batches;
+use super::tokens::Tokens;
 use super::{EmbedderError, EmbedderFiles, Job};
 use crate::onnx::{Array, Cores, Graph};
 
@@ -18,7 +20,7 @@ const QUERIES_COME: Duration = Duration::from_secs(2);
 /// Owns the session; runs on its own thread.
 pub(super) struct Worker {
     graph: Graph,
-    tokenizer: tokenizers::Tokenizer,
+    tokens: Arc<Tokens>,
     pad_token: i64,
     last_query: Option<Instant>,
 }
@@ -56,14 +58,9 @@ impl Queues {
 }
 
 impl Worker {
-    pub fn load(graph: Graph, folder: &Path, about: &EmbedderFiles) -> Result<Self, EmbedderError> {
+    pub fn load(graph: Graph, folder: &Path, about: &EmbedderFiles, tokens: Arc<Tokens>) -> Result<Self, EmbedderError> {
         let error = |reason: String| EmbedderError::Folder { path: folder.display().to_string(), reason };
-        let mut tokenizer =
-            tokenizers::Tokenizer::from_file(folder.join("tokenizer.json")).map_err(|e| error(format!("tokenizer.json: {e}")))?;
-        let truncation = tokenizers::TruncationParams { max_length: about.max_tokens, ..Default::default() };
-        tokenizer.with_truncation(Some(truncation)).map_err(|e| error(e.to_string()))?;
-        tokenizer.with_padding(None);
-        let mut worker = Self { graph, tokenizer, pad_token: about.pad_token, last_query: None };
+        let mut worker = Self { graph, tokens, pad_token: about.pad_token, last_query: None };
         let probe = worker.embed(&["probe".to_owned()], Cores::All, Self::whole)?;
         if probe[0].len() != about.dimension {
             return Err(error(format!("model.onnx gives vectors of {}, embedder.json says {}", probe[0].len(), about.dimension)));
@@ -110,14 +107,7 @@ impl Worker {
         cores: Cores,
         mut before: impl FnMut(&mut Self) -> usize,
     ) -> Result<Vec<Vec<f32>>, EmbedderError> {
-        let ids: Vec<Vec<i64>> = texts
-            .iter()
-            .map(|text| {
-                let encoding =
-                    self.tokenizer.encode_fast(text.as_str(), true).map_err(|e| EmbedderError::Tokenise(e.to_string()))?;
-                Ok(encoding.get_ids().iter().map(|&id| i64::from(id)).collect())
-            })
-            .collect::<Result<_, EmbedderError>>()?;
+        let ids = texts.iter().map(|text| self.tokens.ids(text)).collect::<Result<Vec<_>, _>>()?;
         let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
         let mut batches = Batches::of(&lengths);
         let mut vectors = vec![Vec::new(); texts.len()];

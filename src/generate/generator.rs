@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::GenerateError;
@@ -94,7 +94,24 @@ impl Generator {
     /// # Errors
     /// [`GenerateError::Overloaded`] where the queue is full, [`GenerateError::ShuttingDown`] after `shut_down`.
     pub fn submit(&self, request: ValidCompletion) -> Result<EventStream, GenerateError> {
-        let place = self.place()?;
+        let place = self.places(1)?;
+        self.begin(request, Some(Arc::new(place)))
+    }
+
+    /// Queues several completions, all or none; each takes a place of its own. More of them than the queue has places are refused always.
+    ///
+    /// # Errors
+    /// As [`submit`](Self::submit).
+    pub fn submit_all(&self, requests: Vec<ValidCompletion>) -> Result<Vec<EventStream>, GenerateError> {
+        let mut places = self.places(requests.len())?;
+        let begin = |request| {
+            let place = places.split(1).expect("there is a place for each");
+            self.begin(request, Some(Arc::new(place)))
+        };
+        requests.into_iter().map(begin).collect()
+    }
+
+    fn begin(&self, request: ValidCompletion, place: Place) -> Result<EventStream, GenerateError> {
         let choices = request.choices;
         // Of each choice, each token (those of an echoed prompt too) and each chunk is at most one event (neighbours are refreshed at most
         // every token), then the held-back text and the end.
@@ -114,15 +131,14 @@ impl Generator {
         Ok(EventStream::new(receiver, choices, Arc::clone(&self.mean_ms)))
     }
 
-    /// A place in the queue for one request.
-    fn place(&self) -> Result<Place, GenerateError> {
+    /// So many places in the queue.
+    fn places(&self, number: usize) -> Result<OwnedSemaphorePermit, GenerateError> {
         if self.stop.is_cancelled() {
             return Err(GenerateError::ShuttingDown);
         }
-        match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => Ok(Some(Arc::new(place))),
-            Err(_) => Err(GenerateError::Overloaded { retry_after_seconds: self.retry_after() }),
-        }
+        let overloaded = || GenerateError::Overloaded { retry_after_seconds: self.retry_after() };
+        let number = u32::try_from(number).map_err(|_| overloaded())?;
+        Arc::clone(&self.places).try_acquire_many_owned(number).map_err(|_| overloaded())
     }
 
     fn queue(&self, job: Job) -> Result<(), GenerateError> {
@@ -166,7 +182,7 @@ impl Generator {
     /// # Errors
     /// [`GenerateError::Overloaded`] where the queue is full; the retrieval or the model fails, or the scheduler stops.
     pub async fn score(&self, request: ValidScore) -> Result<Score, GenerateError> {
-        let place = self.place()?;
+        let place: Place = Some(Arc::new(self.places(1)?));
         let ValidScore { mut tokens, given, retrieval } = request;
         let (mut summary, grid) = (RetrievalSummary::of(&retrieval), retrieval.grid(given));
         let begin = |source| self.begin_score(tokens.clone(), given, grid, source, place.clone());

@@ -1,4 +1,4 @@
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -16,7 +16,8 @@ const BLOCK: usize = 512;
 pub(super) struct Sampler {
     sampling: Sampling,
     random: ChaCha8Rng,
-    seen: HashSet<TokenId>,
+    /// How often each token was drawn.
+    drawn: HashMap<TokenId, u32>,
     /// Never drawn.
     forbidden: TokenId,
 }
@@ -24,7 +25,7 @@ pub(super) struct Sampler {
 impl Sampler {
     pub fn new(sampling: Sampling, forbidden: TokenId) -> Self {
         let random = ChaCha8Rng::seed_from_u64(sampling.seed);
-        Self { sampling, random, seen: HashSet::new(), forbidden }
+        Self { sampling, random, drawn: HashMap::new(), forbidden }
     }
 
     /// That of another choice of the same request: it draws as with a seed that is greater by `choice`.
@@ -36,12 +37,12 @@ impl Sampler {
     /// The next token, from logits [V].
     pub fn sample(&mut self, logits: &[f32]) -> TokenId {
         let token = if self.sampling.temperature == 0.0 { self.greedy(logits) } else { self.draw(logits) };
-        self.seen.insert(token);
+        *self.drawn.entry(token).or_default() += 1;
         token
     }
 
     fn greedy(&self, logits: &[f32]) -> TokenId {
-        if self.sampling.repetition_penalty == 1.0 {
+        if !self.sampling.penalises() {
             return most_probable(logits, self.forbidden);
         }
         let mut best = (0, f32::NEG_INFINITY);
@@ -106,16 +107,16 @@ impl Sampler {
         }
     }
 
-    /// Positive logits are divided and negative ones multiplied, as in CTRL (arXiv 1909.05858, section 4.1) and its usual form.
+    /// For a token that was drawn before, `repetition_penalty` divides positive logits and multiplies negative ones, as in CTRL (arXiv
+    /// 1909.05858, section 4.1) and its usual form; then `frequency_penalty` is taken off for each time, and `presence_penalty` once.
     fn penalised(&self, token: TokenId, logit: f32) -> f32 {
-        let penalty = self.sampling.repetition_penalty;
-        if penalty == 1.0 || !self.seen.contains(&token) {
-            logit
-        } else if logit > 0.0 {
-            logit / penalty
-        } else {
-            logit * penalty
+        if !self.sampling.penalises() {
+            return logit;
         }
+        let Some(&times) = self.drawn.get(&token) else { return logit };
+        let Sampling { repetition_penalty, frequency_penalty, presence_penalty, .. } = self.sampling;
+        let repeated = if logit > 0.0 { logit / repetition_penalty } else { logit * repetition_penalty };
+        repeated - frequency_penalty * times as f32 - presence_penalty
     }
 }
 
@@ -171,7 +172,16 @@ mod tests {
     use super::*;
 
     fn sampling(temperature: f32) -> Sampling {
-        Sampling { temperature, top_p: 1.0, top_k: 0, min_p: 0.0, repetition_penalty: 1.0, seed: 7 }
+        Sampling {
+            temperature,
+            top_p: 1.0,
+            top_k: 0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            frequency_penalty: 0.0,
+            presence_penalty: 0.0,
+            seed: 7,
+        }
     }
 
     fn counts(sampling: Sampling, logits: &[f32], draws: usize) -> Vec<usize> {
@@ -247,6 +257,32 @@ mod tests {
         let mut sampler = Sampler::new(Sampling { repetition_penalty: 2.0, ..sampling(0.0) }, 0);
         assert_eq!(sampler.sample(&[0.0, 3.0, 2.0]), 1);
         assert_eq!(sampler.sample(&[0.0, 3.0, 2.0]), 2);
+    }
+
+    #[test]
+    fn a_frequency_penalty_counts_and_a_presence_penalty_does_not() {
+        let greedy = |sampling: Sampling| {
+            let mut sampler = Sampler::new(sampling, 0);
+            (0..6).map(|_| sampler.sample(&[0.0, 3.0, 2.0, 0.5])).collect::<Vec<_>>()
+        };
+        // The logits fall 3, 1.5, 0 for the first token, 2, 0.5, -1 for the second; of equal ones the lower token is taken.
+        assert_eq!(greedy(Sampling { frequency_penalty: 1.5, ..sampling(0.0) }), [1, 2, 1, 2, 3, 1]);
+        assert_eq!(greedy(Sampling { presence_penalty: 1.5, ..sampling(0.0) }), [1, 2, 1, 1, 1, 1]);
+        assert_eq!(greedy(Sampling { frequency_penalty: -1.0, presence_penalty: -1.0, ..sampling(0.0) }), [1; 6]);
+        assert_eq!(greedy(sampling(0.0)), [1; 6]);
+    }
+
+    #[test]
+    fn penalties_shift_the_distribution_that_is_drawn_from() {
+        // A token that was drawn before, however often, is e^-2 times as probable as its equal that was not.
+        let mut first = 0;
+        for seed in 0..4000 {
+            let mut sampler = Sampler::new(Sampling { presence_penalty: 2.0, seed, ..sampling(1.0) }, 0);
+            sampler.drawn.insert(1, 5);
+            first += usize::from(sampler.sample(&[0.0, 0.0, 0.0]) == 1);
+        }
+        let expected = (-2f64).exp() / (1.0 + (-2f64).exp());
+        assert!((first as f64 / 4000.0 - expected).abs() < 0.03, "{first}");
     }
 
     #[test]

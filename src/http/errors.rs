@@ -2,6 +2,7 @@
 
 use super::problem::{ApiError, Code};
 use crate::catalogue::CatalogueError;
+use crate::embedder::EmbedderError;
 use crate::generate::{GenerateError, RetrievalError};
 use crate::ingest::IngestError;
 use crate::neighbours::DatabaseError;
@@ -40,6 +41,13 @@ fn of_database(error: &DatabaseError) -> ApiError {
         DatabaseError::VersionNotKept { .. } => ApiError::new(Code::VersionNotKept, error.to_string()),
         error if made_anew(error) => ApiError::new(Code::CollectionMadeAnew, error.to_string()),
         error => ApiError::server(Code::RetrievalFailed, error),
+    }
+}
+
+/// Where texts are embedded for their own sake. A look-up's failure is a [`RetrievalError`].
+impl From<EmbedderError> for ApiError {
+    fn from(error: EmbedderError) -> Self {
+        Self::server(Code::EmbeddingFailed, error)
     }
 }
 

@@ -8,6 +8,7 @@ mod documents;
 mod errors;
 mod json;
 mod observe;
+mod openai;
 mod openapi;
 mod pages;
 mod problem;
@@ -27,7 +28,7 @@ use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -67,6 +68,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(openapi::Base::openapi())
         .merge(complete::router())
+        .merge(openai::router())
         .merge(score::router())
         .merge(retrieve::router())
         .merge(documents::router())
@@ -85,8 +87,9 @@ fn cors(settings: &Settings) -> CorsLayer {
     };
     CorsLayer::new()
         .allow_origin(origin)
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT, observe::REQUEST_ID])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
+        // Clients have their own, as those of OpenAI have `x-stainless-*`; none of them gives a right that its value does not.
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([observe::REQUEST_ID, header::RETRY_AFTER, HeaderName::from_static("location")])
 }
 

@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
 use tracing::{Instrument, Span, field};
 
+use super::openai;
 use super::problem::{ApiError, Code};
 use crate::app::{App, InFlight};
 
@@ -64,7 +65,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
         let span = trail.span.clone();
         next.run(request).instrument(span).await
     };
-    let mut response = trail.span.in_scope(|| rendered(response, &id));
+    let mut response = trail.span.in_scope(|| rendered(response, &route, &id));
     harden(response.headers_mut());
     response.headers_mut().insert(REQUEST_ID, HeaderValue::from_str(id.as_str()).expect("visible ASCII"));
     trail.status = Some(response.status());
@@ -108,8 +109,8 @@ impl StreamEnd {
     }
 }
 
-/// An error as problem+json, with the headers that its answer had (`Allow`, CORS).
-fn rendered(mut response: Response, id: &RequestId) -> Response {
+/// An error in the form of the route's API, with the headers that its answer had (`Allow`, CORS).
+fn rendered(mut response: Response, route: &str, id: &RequestId) -> Response {
     let error = match response.extensions_mut().remove::<ApiError>() {
         Some(error) => error,
         None => match response.status() {
@@ -119,7 +120,7 @@ fn rendered(mut response: Response, id: &RequestId) -> Response {
             _ => return response,
         },
     };
-    let mut problem = error.render(id.as_str());
+    let mut problem = if openai::is_route(route) { openai::render(error) } else { error.render(id.as_str()) };
     for (name, value) in response.headers() {
         if name != header::CONTENT_TYPE && name != header::CONTENT_LENGTH {
             problem.headers_mut().append(name, value.clone());

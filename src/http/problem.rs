@@ -48,6 +48,7 @@ codes! {
     Forbidden "forbidden" FORBIDDEN "The key does not allow this" "the key `web` lacks the scope `ingest`";
     NotFound "not_found" NOT_FOUND "No such route" "there is nothing at /v1/completely";
     DocumentNotFound "document_not_found" NOT_FOUND "No such document" "there is no document `dune`";
+    ModelNotFound "model_not_found" NOT_FOUND "No such model" "there is no model `gpt-4`; this route has `retro-nano`";
     TaskNotFound "task_not_found" NOT_FOUND "No such task" "there is no task `0198c0f2a7e07d3c8f0d1c2b3a495867`";
     CollectionNotFound "collection_not_found" NOT_FOUND "No such collection" "there is no collection `wiki`";
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The route has no such method" "GET is not a method of this route; the header Allow names those that are";
@@ -65,6 +66,7 @@ codes! {
     RateLimited "rate_limited" TOO_MANY_REQUESTS "The client asks for too much" "60 requests a minute are allowed; try again in 2 seconds";
     GenerationFailed "generation_failed" INTERNAL_SERVER_ERROR "The model failed" "the model failed; the server's log has the reason";
     RetrievalFailed "retrieval_failed" INTERNAL_SERVER_ERROR "The retrieval failed" "the neighbours could not be found; the server's log has the reason";
+    EmbeddingFailed "embedding_failed" INTERNAL_SERVER_ERROR "The embedder failed" "the texts could not be embedded; the server's log has the reason";
     CollectionMadeAnew "collection_made_anew" SERVICE_UNAVAILABLE "The collection was made anew" "collection \"wiki\" was made anew with another embedder while this program ran; it has to be started again";
     Internal "internal" INTERNAL_SERVER_ERROR "The server failed" "the server failed; its log has the reason";
     TimedOut "timed_out" GATEWAY_TIMEOUT "The answer took too long" "the answer did not begin within 60 seconds (setting request_seconds)";
@@ -161,17 +163,25 @@ impl ApiError {
 
     /// The whole answer.
     pub fn render(self, request_id: &str) -> Response {
-        let (code, status, retry_after) = (self.code, self.code.status(), self.retry_after);
-        let body = serde_json::to_vec(&self.problem(request_id)).expect("a problem is plain JSON");
-        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
-        if let Some(seconds) = retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if code == Code::Unauthorized {
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        response
+        let (status, retry_after) = (self.code.status(), self.retry_after);
+        error_answer(status, "application/problem+json", retry_after, &self.problem(request_id))
     }
+}
+
+/// An answer that is an error, in whatever form.
+///
+/// # Panics
+/// `body` is no plain JSON.
+pub fn error_answer(status: StatusCode, content_type: &'static str, retry_after: Option<u64>, body: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(body).expect("an error is plain JSON");
+    let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 impl From<Invalid> for ApiError {

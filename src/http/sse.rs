@@ -23,10 +23,20 @@ pub fn respond<T: Send + 'static>(
     request_id: RequestId,
     event: impl Fn(T) -> (Event, bool) + Send + 'static,
 ) -> Response {
+    respond_in(items, cut, event, move |error| self::event("error", &error.problem(request_id.as_str())))
+}
+
+/// As [`respond`], with errors in a form of its own.
+pub fn respond_in<T: Send + 'static>(
+    items: Items<T>,
+    cut: CancellationToken,
+    event: impl Fn(T) -> (Event, bool) + Send + 'static,
+    error_event: impl Fn(ApiError) -> Event + Send + 'static,
+) -> Response {
     let end = StreamEnd::default();
-    let state = Some((items, cut, request_id, event, end.clone()));
+    let state = Some((items, cut, event, error_event, end.clone()));
     let events = stream::unfold(state, |state| async move {
-        let (mut items, cut, request_id, event, end) = state?;
+        let (mut items, cut, event, error_event, end) = state?;
         let next = tokio::select! {
             biased;
             () = cut.cancelled() => Err(ApiError::shutting_down()),
@@ -34,12 +44,12 @@ pub fn respond<T: Send + 'static>(
         };
         let (text, is_last) = match next {
             Ok(item) => event(item),
-            Err(error) => (self::event("error", &error.problem(request_id.as_str())), true),
+            Err(error) => (error_event(error), true),
         };
         if is_last {
             end.reached();
         }
-        Some((Ok::<_, Infallible>(text), (!is_last).then_some((items, cut, request_id, event, end))))
+        Some((Ok::<_, Infallible>(text), (!is_last).then_some((items, cut, event, error_event, end))))
     });
     // Proxies that buffer would hold every event back.
     let headers = [(HeaderName::from_static("x-accel-buffering"), "no")];

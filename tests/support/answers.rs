@@ -11,11 +11,14 @@ pub struct Answer {
 impl Answer {
     async fn of(response: reqwest::Response) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        let is_openai = is_openai(response.url().path());
         let text = response.text().await.unwrap();
         let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
         let answer = Self { status, headers, body };
-        if status >= 400 {
-            answer.check_problem();
+        match status {
+            ..400 => {}
+            _ if is_openai => answer.check_openai_error(),
+            _ => answer.check_problem(),
         }
         answer
     }
@@ -25,11 +28,13 @@ impl Answer {
     }
 
     pub fn code(&self) -> &str {
-        self.body["code"].as_str().unwrap_or_else(|| panic!("no code in {self:?}"))
+        let code = self.body["error"].get("code").unwrap_or(&self.body["code"]);
+        code.as_str().unwrap_or_else(|| panic!("no code in {self:?}"))
     }
 
     pub fn field(&self) -> &str {
-        self.body["field"].as_str().unwrap_or_else(|| panic!("no field in {self:?}"))
+        let field = self.body["error"].get("param").unwrap_or(&self.body["field"]);
+        field.as_str().unwrap_or_else(|| panic!("no field in {self:?}"))
     }
 
     pub fn ok(self) -> Value {
@@ -37,7 +42,29 @@ impl Answer {
         self.body
     }
 
-    /// Every error has this form, whatever it is about.
+    /// Every error of the routes for OpenAI's clients has this form.
+    fn check_openai_error(&self) {
+        assert_eq!(self.header("content-type"), "application/json", "{self:?}");
+        let error = self.body["error"].as_object().unwrap_or_else(|| panic!("no error in {self:?}"));
+        assert_eq!(self.body.as_object().unwrap().len(), 1, "{self:?}");
+        let mut keys: Vec<&str> = error.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["code", "message", "param", "type"], "{self:?}");
+        let kind = match self.status {
+            429 => "rate_limit_exceeded",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        };
+        assert_eq!(error["type"], kind, "{self:?}");
+        assert!(error["param"].is_null() || error["param"].is_string(), "{self:?}");
+        for text in ["message", "code"] {
+            assert!(error[text].as_str().is_some_and(|text| !text.is_empty()), "{self:?}");
+        }
+        assert_ne!(self.status, 422, "OpenAI has no such status: {self:?}");
+        self.shows_no_inside();
+    }
+
+    /// Every other error has this form, whatever it is about.
     fn check_problem(&self) {
         assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
         assert_eq!(self.body["status"], self.status, "{self:?}");
@@ -46,10 +73,19 @@ impl Answer {
         for text in ["title", "detail"] {
             assert!(self.body[text].as_str().is_some_and(|text| !text.is_empty()), "{self:?}");
         }
+        self.shows_no_inside();
+    }
+
+    fn shows_no_inside(&self) {
         for text in [".cargo/", "panicked at", "Some(", "Error {"] {
             assert!(!self.body.to_string().contains(text), "an inside shows: {self:?}");
         }
     }
+}
+
+/// Whether a path is one of the routes for OpenAI's clients.
+fn is_openai(path: &str) -> bool {
+    path == "/v1/completions" || path == "/v1/embeddings" || path == "/v1/models" || path.starts_with("/v1/models/")
 }
 
 pub async fn ask(request: reqwest::RequestBuilder) -> Answer {

@@ -14,6 +14,8 @@ pub const MAX_LOGPROBS: usize = 20;
 const MAX_STOPS: usize = 8;
 const MAX_STOP_BYTES: usize = 256;
 const DEFAULT_MAX_TOKENS: usize = 64;
+/// Of frequency and presence, either way.
+const MAX_PENALTY: f32 = 2.0;
 
 /// A completion as clients ask for it.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
@@ -45,6 +47,15 @@ pub struct CompletionRequest {
     #[serde(default)]
     #[schema(minimum = 0.5, maximum = 2)]
     pub repetition_penalty: Option<f32>,
+    /// Taken off the logits of a token for each time that the completion holds it, its prompt not counted (default 0: off). Below 0 it makes
+    /// repetition more probable.
+    #[serde(default)]
+    #[schema(minimum = -2, maximum = 2)]
+    pub frequency_penalty: Option<f32>,
+    /// Taken off once, however often the completion holds the token (default 0: off).
+    #[serde(default)]
+    #[schema(minimum = -2, maximum = 2)]
+    pub presence_penalty: Option<f32>,
     /// Makes sampling repeatable; drawn at random where it is missing.
     #[serde(default)]
     pub seed: Option<u64>,
@@ -72,6 +83,19 @@ pub struct CompletionRequest {
     pub compare: bool,
     #[serde(default)]
     pub retrieval: RetrievalRequest,
+    /// What `max_tokens` is where it is missing, less where the context leaves less. It is for the interface to say, not for the client.
+    #[serde(skip, default = "default_max_tokens")]
+    pub default_max_tokens: usize,
+}
+
+fn default_max_tokens() -> usize {
+    DEFAULT_MAX_TOKENS
+}
+
+/// Tokens of a prompt, at least one, with their text.
+struct Prompt {
+    tokens: Vec<TokenId>,
+    text: String,
 }
 
 /// One stop text or several.
@@ -90,7 +114,18 @@ pub struct Sampling {
     pub top_k: usize,
     pub min_p: f32,
     pub repetition_penalty: f32,
+    /// For each time that the token was drawn.
+    pub frequency_penalty: f32,
+    /// For a token that was drawn at all.
+    pub presence_penalty: f32,
     pub seed: u64,
+}
+
+impl Sampling {
+    /// Whether tokens that were drawn before have other logits than the model's.
+    pub fn penalises(&self) -> bool {
+        self.repetition_penalty != 1.0 || self.frequency_penalty != 0.0 || self.presence_penalty != 0.0
+    }
 }
 
 /// A completion request that is within every limit.
@@ -112,6 +147,17 @@ impl ValidCompletion {
     pub fn search(&self) -> Option<&SearchOptions> {
         self.retrieval.search()
     }
+
+    /// At least one.
+    pub fn prompt(&self) -> &[TokenId] {
+        &self.prompt
+    }
+
+    /// How many chunks of the sequence are complete where the prompt ends: their neighbours, if any are read, all choices read.
+    pub fn prompt_chunks(&self) -> usize {
+        let length = self.prompt.len();
+        self.retrieval.grid(length).complete_chunks(length)
+    }
 }
 
 impl CompletionRequest {
@@ -125,6 +171,8 @@ impl CompletionRequest {
             top_k: None,
             min_p: None,
             repetition_penalty: None,
+            frequency_penalty: None,
+            presence_penalty: None,
             seed: None,
             n: None,
             stop: None,
@@ -133,16 +181,46 @@ impl CompletionRequest {
             stream: false,
             compare: false,
             retrieval: RetrievalRequest::default(),
+            default_max_tokens: DEFAULT_MAX_TOKENS,
         }
     }
 
     /// # Errors
     /// [`Invalid`] names the first field that breaks a rule, the limit and what was given.
-    pub fn validate(self, limits: &Limits, tokenizer: &Tokenizer) -> Result<ValidCompletion, Invalid> {
+    pub fn validate(mut self, limits: &Limits, tokenizer: &Tokenizer) -> Result<ValidCompletion, Invalid> {
         if self.prompt.is_empty() {
             return Err(Invalid::new("prompt", "must not be empty"));
         }
-        let prompt = tokens("prompt", &self.prompt, limits, tokenizer)?;
+        let text = std::mem::take(&mut self.prompt);
+        let prompt = Prompt { tokens: tokens("prompt", &text, limits, tokenizer)?, text };
+        self.validate_with(prompt, limits)
+    }
+
+    /// As [`validate`](Self::validate), for a prompt of tokens, which stands in the place of the text in `prompt`.
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate).
+    pub fn validate_tokens(
+        self,
+        prompt: Vec<TokenId>,
+        limits: &Limits,
+        tokenizer: &Tokenizer,
+    ) -> Result<ValidCompletion, Invalid> {
+        if prompt.is_empty() {
+            return Err(Invalid::new("prompt", "must not be empty"));
+        }
+        let vocabulary = tokenizer.vocabulary();
+        if let Some((at, token)) = prompt.iter().enumerate().find(|&(_, &token)| token as usize >= vocabulary) {
+            return Err(Invalid::new(
+                "prompt",
+                format!("has tokens from 0 to {} only, the one at place {at} is {token}", vocabulary - 1),
+            ));
+        }
+        let prompt = Prompt { text: tokenizer.decode(&prompt), tokens: prompt };
+        self.validate_with(prompt, limits)
+    }
+
+    fn validate_with(self, Prompt { tokens: prompt, text }: Prompt, limits: &Limits) -> Result<ValidCompletion, Invalid> {
         let room = limits.context.saturating_sub(prompt.len());
         if room == 0 {
             return Err(Invalid::new(
@@ -151,7 +229,7 @@ impl CompletionRequest {
             ));
         }
         let max_tokens = match self.max_tokens {
-            None => DEFAULT_MAX_TOKENS.min(room),
+            None => self.default_max_tokens.min(room),
             Some(0) => return Err(Invalid::new("max_tokens", "must be at least 1, is 0")),
             Some(given) if given > room => {
                 return Err(Invalid::new(
@@ -171,6 +249,8 @@ impl CompletionRequest {
             top_k: self.top_k.unwrap_or(0),
             min_p: within("min_p", self.min_p, 0.0, 1.0, 0.0)?,
             repetition_penalty: within("repetition_penalty", self.repetition_penalty, 0.5, 2.0, 1.0)?,
+            frequency_penalty: within("frequency_penalty", self.frequency_penalty, -MAX_PENALTY, MAX_PENALTY, 0.0)?,
+            presence_penalty: within("presence_penalty", self.presence_penalty, -MAX_PENALTY, MAX_PENALTY, 0.0)?,
             seed: self.seed.unwrap_or_else(rand::random),
         };
         let choices = self.n.unwrap_or(1);
@@ -194,7 +274,7 @@ impl CompletionRequest {
             sampling,
             stop: stops(self.stop)?,
             logprobs: self.logprobs,
-            echo: self.echo.then_some(self.prompt),
+            echo: self.echo.then_some(text),
             retrieval,
         })
     }

@@ -6,7 +6,8 @@ use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 
 use super::routes::{Need, need};
-use crate::http::openapi::add_errors;
+use crate::http::openai;
+use crate::http::openapi::PROBLEMS;
 use crate::http::problem::Code;
 
 /// Name of the scheme, which the page's button to enter a key shows.
@@ -29,7 +30,8 @@ pub fn describe(document: &mut OpenApi) {
         for (method, operation) in operations(item) {
             if let Need::Scope(scope) = need(&method, Some(path)) {
                 operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
-                add_errors(&mut operation.responses, ERRORS);
+                let form = if openai::is_route(path) { &openai::ERRORS } else { &PROBLEMS };
+                form.add(&mut operation.responses, ERRORS);
             }
         }
     }

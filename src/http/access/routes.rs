@@ -24,7 +24,7 @@ const SCOPES: &[(&str, &str, Scope)] = &[
     ("POST", "/v1/completions", Scope::Complete),
     ("POST", "/v1/embeddings", Scope::Complete),
     ("GET", "/v1/models", Scope::Complete),
-    ("GET", "/v1/models/{model}", Scope::Complete),
+    ("GET", "/v1/models/{id}", Scope::Complete),
     ("GET", "/v1/info", Scope::Complete),
     ("GET", "/v1/documents", Scope::Ingest),
     ("POST", "/v1/documents", Scope::Ingest),

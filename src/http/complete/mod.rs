@@ -215,10 +215,15 @@ async fn complete(
     Ok(axum::Json(response).into_response())
 }
 
-async fn unless_cut<T>(cut: &CancellationToken, work: impl Future<Output = Result<T, GenerateError>>) -> Result<T, ApiError> {
+/// # Errors
+/// Those of `work`, or the time of what has begun is over.
+pub async fn unless_cut<T, E: Into<ApiError>>(
+    cut: &CancellationToken,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, ApiError> {
     tokio::select! {
         () = cut.cancelled() => Err(ApiError::shutting_down()),
-        done = work => Ok(done?),
+        done = work => done.map_err(Into::into),
     }
 }
 
