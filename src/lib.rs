@@ -7,6 +7,7 @@ pub mod files;
 pub mod invalid;
 pub mod keys;
 pub mod names;
+mod schemas;
 pub mod settings;
 pub mod telemetry;
 

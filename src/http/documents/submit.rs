@@ -49,7 +49,8 @@ impl ToSchema for DocumentsBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ManyDocuments {
-    /// With ids of their own; all are taken in, or none.
+    /// With ids of their own; all are taken in, or none. At most 1000, unless the setting `max_documents` says otherwise.
+    #[schema(min_items = 1)]
     documents: Vec<DocumentInput>,
 }
 
@@ -92,6 +93,7 @@ const LINES_EXAMPLE: &str = r#"{"id": "tea", "text": "Tea is a drink made from l
 #[utoipa::path(
     post,
     path = "/v1/documents",
+    operation_id = "add_documents",
     tag = "Documents",
     params(SubmitQuery),
     request_body(content(
@@ -145,8 +147,9 @@ async fn submit(State(app): State<Arc<App>>, Query(query): Query<SubmitQuery>, r
 #[utoipa::path(
     put,
     path = "/v1/documents/{id}",
+    operation_id = "replace_document",
     tag = "Documents",
-    params(("id" = String, Path, description = "The document's id", example = "poseidonis"), SubmitQuery),
+    params(("id" = inline(DocumentId), Path, description = "The document's id", example = "poseidonis"), SubmitQuery),
     request_body(content = DocumentInput, examples(
         ("replace" = (summary = "The whole document, without its id", value = json!({
             "title": "Poseidonis", "text": "Poseidonis was the capital of Atlantis until the island sank.",
