@@ -49,7 +49,7 @@ impl Reader {
         let (send, items) = sync_channel(1);
         let (reader, source) = (self.clone(), source.clone());
         std::thread::spawn(move || {
-            let read = catch_unwind(AssertUnwindSafe(|| reader.items(&source).try_for_each(|item| send.send(item))));
+            let read = catch_unwind(AssertUnwindSafe(|| reader.items(&source).all(|item| send.send(item).is_ok())));
             if read.is_err() {
                 // A file that gives nothing must have a reason; who has gone needs none.
                 let _ = send.send(Item::failed("its reader failed".to_owned()));
