@@ -17,6 +17,7 @@ mod filters;
 mod index;
 mod interchange;
 mod keys;
+mod loading;
 mod openai;
 mod openapi;
 mod pages;

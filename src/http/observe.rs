@@ -14,7 +14,7 @@ use tracing::{Instrument, Span, field};
 
 use super::openai;
 use super::problem::{ApiError, Code};
-use crate::app::{App, InFlight};
+use crate::app::{InFlight, Lifecycle};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
@@ -41,7 +41,7 @@ impl RequestId {
 }
 
 /// The outermost layer.
-pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub async fn observe(State(lifecycle): State<Lifecycle>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
@@ -49,7 +49,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
     let span = tracing::info_span!("request", id = id.as_str(), method = %request.method(), route, key, key_name);
     let quiet = matches!(route.as_str(), "/livez" | "/readyz" | "/playground/{name}") || route.starts_with("/docs");
     let is_work = route.starts_with("/v1/") && route != "/v1/info";
-    let in_flight = is_work.then(|| app.lifecycle.begin());
+    let in_flight = is_work.then(|| lifecycle.begin());
     let mut trail = Trail {
         span,
         started: Instant::now(),
@@ -59,7 +59,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
         quiet,
         _in_flight: in_flight,
     };
-    let response = if is_work && app.lifecycle.is_draining() {
+    let response = if is_work && lifecycle.is_draining() {
         ApiError::shutting_down().into_response()
     } else {
         let span = trail.span.clone();

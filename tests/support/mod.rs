@@ -38,7 +38,8 @@ fn places(data_dir: &Path) -> [(&'static str, PathBuf); 4] {
     ]
 }
 
-fn settings(data_dir: &Path, more: &[&str]) -> Settings {
+/// Of a server in this process on a free port.
+pub fn settings(data_dir: &Path, more: &[&str]) -> Settings {
     let command = Settings::augment_args(clap::Command::new("retro").no_binary_name(true));
     let flags = places(data_dir).map(|(name, path)| format!("--{name}={}", path.display())).into_iter();
     let flags = flags.chain(["--listen=127.0.0.1:0".to_owned()]).chain(more.iter().map(|&flag| flag.to_owned()));
