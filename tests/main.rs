@@ -18,6 +18,7 @@ mod index;
 mod interchange;
 mod keys;
 mod loading;
+mod metrics;
 mod openai;
 mod openapi;
 mod pages;

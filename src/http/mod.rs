@@ -7,6 +7,7 @@ mod docs;
 mod documents;
 mod errors;
 mod json;
+mod metrics;
 mod observe;
 mod openai;
 mod openapi;
@@ -87,6 +88,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(collections::router())
         .merge(tasks::router())
         .merge(server::router())
+        .merge(metrics::router())
         .merge(docs::router())
 }
 

@@ -1,6 +1,7 @@
 //! Servers to test against, and what the tests say to them.
 
 mod answers;
+mod exposition;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 pub use answers::{
     Answer, ask, delete, events_of, get, ingest, long_completion, long_stream, patch, post, post_raw, put, sse, task,
 };
+pub use exposition::Exposition;
 pub use process::{Process, Running, change_tokenizer, model_copy, retro, retro_in};
 
 /// Longest wait for something that must come.
