@@ -32,4 +32,5 @@ mod server;
 mod startup;
 mod support;
 mod tasks;
+mod traces;
 mod versions;

@@ -15,7 +15,7 @@ use tracing::{Instrument, Span, field};
 use super::openai;
 use super::problem::{ApiError, Code};
 use crate::app::{InFlight, Lifecycle};
-use crate::metrics;
+use crate::{metrics, telemetry};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
@@ -53,6 +53,7 @@ pub async fn observe(State(lifecycle): State<Lifecycle>, mut request: Request, n
     let quiet = matches!(route.as_str(), "/livez" | "/readyz" | "/metrics" | "/playground/{name}") || route.starts_with("/docs");
     let is_work = route.starts_with("/v1/") && route != "/v1/info";
     let in_flight = is_work.then(|| lifecycle.begin());
+    telemetry::continue_trace(&span, request.headers());
     metrics::get().http_requests_in_flight.inc();
     let mut trail = Trail {
         span,
