@@ -11,6 +11,7 @@ use crate::catalogue::Catalogue;
 use crate::embedder::{Embedder, Precision};
 use crate::generate::{CompletionRequest, Generator, Retriever, fold};
 use crate::ingest::{Ingest, IngestLimits};
+use crate::metrics;
 use crate::model::{Checked, Encoder, Manifest, Model, ModelFolder, ModelOptions};
 use crate::neighbours::{Database, Identity, Memory};
 use crate::onnx::{Device, Runtime};
@@ -90,6 +91,13 @@ impl Parts {
         let ingest =
             Ingest::new(catalogue.clone(), database.clone(), Arc::clone(&tokenizer), embedder.clone(), settings.writer_lock());
         Ok(Self { runtime, device, model, tokenizer, embedder, database, retriever, catalogue, ingest })
+    }
+
+    /// Puts into the metrics what runs.
+    fn tell_build(&self) {
+        let (model, embedder) = (self.model.manifest().name.as_str(), self.embedder.name());
+        let labels = [env!("CARGO_PKG_VERSION"), model, self.model.variant().0, embedder, self.device.provider()];
+        metrics::get().build_info.with_label_values(&labels).set(1);
     }
 
     /// Loads the model and starts its thread.
@@ -184,6 +192,7 @@ impl App {
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let parts = Parts::load(&settings).await?;
         let generator = parts.generator(&settings)?;
+        parts.tell_build();
         warm(&generator, &parts.tokenizer).await.context("the model does not run")?;
         let worker = Worker::start(&parts.ingest);
         tokio::spawn(warm_database(parts.database.clone()));

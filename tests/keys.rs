@@ -78,7 +78,7 @@ async fn each_scope_opens_its_own_routes() {
     let data = data.path();
     let server = Process::serve(data, &[]);
     let url = server.url.as_str();
-    let holders = [vec!["complete"], vec!["ingest"], vec!["complete", "ingest"], vec!["admin"]];
+    let holders = [vec!["complete"], vec!["ingest"], vec!["complete", "ingest"], vec!["metrics"], vec!["admin"]];
     let holders = holders.map(|scopes| (create(data, &scopes.join("-and-"), &scopes), scopes));
 
     let document = get(url, "/openapi.json").await.ok();
@@ -113,6 +113,7 @@ async fn each_scope_opens_its_own_routes() {
         ("DELETE /v1/documents/{id}", "ingest"),
         ("POST /v1/tasks/{id}/cancel", "ingest"),
         ("GET /v1/collections", "ingest"),
+        ("GET /metrics", "metrics"),
         ("POST /v1/collections", "admin"),
         ("DELETE /v1/collections/{name}", "admin"),
     ] {

@@ -59,6 +59,7 @@ fn every_route_is_described() {
         "get /v1/info",
         "get /livez",
         "get /readyz",
+        "get /metrics",
         "get /openapi.json",
     ];
     assert_eq!(listed, expected.into_iter().map(str::to_owned).collect());
@@ -116,7 +117,7 @@ fn every_operation_but_the_open_ones_says_which_keys_it_takes() {
             continue;
         }
         let scope = operation["security"][0]["key"][0].as_str().unwrap_or_else(|| panic!("{name} names no scope"));
-        assert!(["complete", "ingest", "admin"].contains(&scope) && described == 4, "{name} {scope}");
+        assert!(["complete", "ingest", "metrics", "admin"].contains(&scope) && described == 4, "{name} {scope}");
         let is_for_openai = operation["tags"][0] == "OpenAI";
         let form = if is_for_openai { "application/json" } else { "application/problem+json" };
         let example = |status: &str, code: &str| {

@@ -41,7 +41,7 @@ pub enum KeysCommand {
 pub struct CreateArgs {
     /// What to call it, in lists and in the server's log
     name: String,
-    /// What it allows: `complete`, `ingest` or `admin`; may be given several times
+    /// What it allows: `complete`, `ingest`, `metrics` or `admin`; may be given several times
     #[arg(long = "scope", value_name = "SCOPE", required = true)]
     scopes: Vec<Scope>,
     /// How long it is taken, like 90d: a number of s, m, h, d or w [default: until it is revoked]

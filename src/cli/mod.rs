@@ -195,9 +195,16 @@ fn parse() -> anyhow::Result<Command> {
 }
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
-    if let Some(settings) = command.settings() {
-        telemetry::init(settings, if matches!(command, Command::Serve { .. }) { "info" } else { "warn" });
+    let usual = if matches!(command, Command::Serve { .. }) { "info" } else { "warn" };
+    let telemetry = command.settings().map(|settings| telemetry::init(settings, usual)).transpose()?;
+    let result = run_command(command).await;
+    if let Some(telemetry) = telemetry {
+        telemetry.end().await;
     }
+    result
+}
+
+async fn run_command(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Serve { settings } => serve::run(settings).await.map(|()| ExitCode::SUCCESS),
         Command::Ingest { args, settings } => ingest::run(args, settings).await,

@@ -1,4 +1,5 @@
 use std::io::Write;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
@@ -16,9 +17,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let address = settings.listen;
     // Taken before the models load: a port that is in use should not cost that wait.
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let loading = http::Loading::begin(listener, &settings)?;
+    let address = loading.address();
+    tracing::debug!(%address, "loading");
     let app = Arc::new(App::start(settings).await?);
     let mut signals = Signals::new()?;
-    announce(&app, &listener).await?;
+    // Before it says so: whoever waits for the first line may ask at once.
+    let server = loading.serve(Arc::clone(&app));
+    announce(&app, address).await?;
     let lifecycle = app.lifecycle.clone();
     let stop = async move {
         signals.next().await;
@@ -27,7 +33,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             lifecycle.cut().cancel();
         });
     };
-    http::serve(app, listener, stop).await?;
+    server.until(stop).await?;
     Ok(())
 }
 
@@ -68,11 +74,11 @@ impl Signals {
 }
 
 /// The start-up lines. Who started the server with port 0 reads the first one.
-async fn announce(app: &App, listener: &TcpListener) -> anyhow::Result<()> {
+async fn announce(app: &App, address: SocketAddr) -> anyhow::Result<()> {
     let (model, runtime) = (&app.parts.model, &app.parts.runtime);
     let (manifest, (variant, _)) = (model.manifest(), model.variant());
     let mut lines = vec![
-        format!("retro-server listening on http://{}", listener.local_addr()?),
+        format!("retro-server listening on http://{address}"),
         format!("  model       {} ({:.1} million parameters, {variant})", manifest.name, manifest.parameters as f64 / 1e6),
         format!("  provider    {} ({})", app.parts.device.provider(), runtime.library().display()),
         format!(

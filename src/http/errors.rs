@@ -72,6 +72,11 @@ fn made_anew(error: &DatabaseError) -> bool {
 }
 
 impl ApiError {
+    /// The server takes no work yet. Loading takes seconds, of a large model on a cold disk more.
+    pub fn loading() -> Self {
+        Self::new(Code::Loading, Code::Loading.example()).with_retry_after(2)
+    }
+
     /// The server takes no more work.
     pub fn shutting_down() -> Self {
         Self::new(Code::ShuttingDown, Code::ShuttingDown.example()).with_retry_after(5)

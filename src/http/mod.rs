@@ -7,6 +7,7 @@ mod docs;
 mod documents;
 mod errors;
 mod json;
+mod metrics;
 mod observe;
 mod openai;
 mod openapi;
@@ -27,17 +28,18 @@ use axum::extract::{DefaultBodyLimit, OriginalUri};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use problem::{ApiError, Code, Problem};
-pub use serving::serve;
+pub use serving::{Loading, Server, serve};
 
 use access::Access;
 
-use crate::app::App;
+use crate::app::{App, Lifecycle};
 use crate::settings::Settings;
 
 /// The whole API over `app`.
@@ -55,7 +57,18 @@ pub fn router(app: Arc<App>) -> Router {
     if !settings.cors_origins.is_empty() {
         router = router.layer(cors(settings));
     }
-    router.layer(from_fn_with_state(Arc::clone(&app), observe::observe)).with_state(app)
+    router.layer(from_fn_with_state(app.lifecycle.clone(), observe::observe)).with_state(app)
+}
+
+/// What answers until there is an `App`: that the process lives, and that it takes no work yet.
+fn loading_router() -> Router {
+    let observed = from_fn_with_state(Lifecycle::default(), observe::observe);
+    let routes = server::live_router().route("/readyz", get(loading));
+    routes.fallback(loading).method_not_allowed_fallback(loading).layer(observed)
+}
+
+async fn loading() -> ApiError {
+    ApiError::loading()
 }
 
 /// The API's description (OpenAPI 3.1).
@@ -75,6 +88,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(collections::router())
         .merge(tasks::router())
         .merge(server::router())
+        .merge(metrics::router())
         .merge(docs::router())
 }
 

@@ -70,6 +70,7 @@ codes! {
     CollectionMadeAnew "collection_made_anew" SERVICE_UNAVAILABLE "The collection was made anew" "collection \"wiki\" was made anew with another embedder while this program ran; it has to be started again";
     Internal "internal" INTERNAL_SERVER_ERROR "The server failed" "the server failed; its log has the reason";
     TimedOut "timed_out" GATEWAY_TIMEOUT "The answer took too long" "the answer did not begin within 60 seconds (setting request_seconds)";
+    Loading "loading" SERVICE_UNAVAILABLE "The server is starting" "the model is being loaded; try again in 2 seconds";
     ShuttingDown "shutting_down" SERVICE_UNAVAILABLE "The server is stopping" "the server is stopping";
 }
 

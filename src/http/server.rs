@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
 use serde::Serialize;
 use utoipa::openapi::{RefOr, Response};
 use utoipa::{IntoResponses, ToSchema};
@@ -20,6 +21,11 @@ use crate::generate::MAX_LOGPROBS;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(info)).routes(routes!(live)).routes(routes!(ready))
+}
+
+/// The one route that needs no parts.
+pub fn live_router() -> Router {
+    Router::new().route("/livez", get(live))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -127,7 +133,7 @@ struct ReadyErrors;
 
 impl IntoResponses for ReadyErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses(&[&[Code::ShuttingDown]])
+        error_responses(&[&[Code::Loading, Code::ShuttingDown]])
     }
 }
 
@@ -211,7 +217,7 @@ async fn live() -> Json<Health> {
 
 /// Does the server take work
 ///
-/// 503 while it stops. The server begins to listen when the model is warm, so there is no other time at which it is not ready.
+/// 503 while the model loads, when every other route but `/livez` answers the same, and 503 while the server stops.
 #[utoipa::path(
     get,
     path = "/readyz",

@@ -10,6 +10,7 @@ use super::input::NewDocument;
 use super::locks::ChangeLock;
 use super::pipeline::Pipeline;
 use crate::catalogue::{Catalogue, Cursor, Document, DocumentStatus, Page, Task};
+use crate::metrics;
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Database, StoredChunk};
 use crate::text::Tokenizer;
@@ -83,6 +84,8 @@ impl Ingest {
         let records: Vec<_> = documents.into_iter().map(NewDocument::into_record).collect();
         let task = self.inner.catalogue.submit(&records).await?;
         self.inner.work.notify_one();
+        metrics::get().ingest_tasks.inc();
+        metrics::get().ingest_submitted.inc_by(records.len() as u64);
         Ok(Submission { task, document_ids: records.into_iter().map(|record| record.id).collect() })
     }
 

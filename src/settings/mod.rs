@@ -139,6 +139,10 @@ pub struct Settings {
     /// error, warn, info, debug, trace, or a tracing filter [default: info for `serve`, warn for the other commands]
     #[arg(long, env = "RETRO_LOG_LEVEL", value_name = "LEVEL", value_parser = log_level)]
     pub log_level: Option<String>,
+
+    /// Where traces go by OTLP over HTTP, like http://127.0.0.1:4318; `/v1/traces` is added [default: nowhere]
+    #[arg(long, env = "RETRO_OTLP_ENDPOINT", value_name = "URL", value_parser = endpoint)]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Where the graphs are to run.
@@ -258,6 +262,12 @@ fn origin(given: &str) -> Result<String, String> {
                 && host.bytes().all(|byte| byte.is_ascii_graphic())
         });
     if good { Ok(given.to_owned()) } else { Err("an origin is `*` or like `https://example.org`, without a path".to_owned()) }
+}
+
+fn endpoint(given: &str) -> Result<String, String> {
+    let good = reqwest::Url::parse(given)
+        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none());
+    if good { Ok(given.to_owned()) } else { Err("an endpoint is like `http://127.0.0.1:4318`".to_owned()) }
 }
 
 fn log_level(given: &str) -> Result<String, String> {
