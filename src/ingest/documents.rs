@@ -9,6 +9,7 @@ use super::embed::Embed;
 use super::input::NewDocument;
 use super::locks::ChangeLock;
 use super::pipeline::Pipeline;
+use super::skipped::SkippedFiles;
 use crate::catalogue::{Catalogue, Cursor, Document, DocumentStatus, Page, Task};
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Database, StoredChunk};
@@ -24,6 +25,9 @@ pub struct Submission {
     /// In the order of the request.
     #[schema(value_type = Vec<String>)]
     pub document_ids: Vec<DocumentId>,
+    /// What gave no document of the files that were sent; only where files were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkippedFiles>,
 }
 
 /// A handle to ingestion: cheap to clone.
@@ -83,7 +87,7 @@ impl Ingest {
         let records: Vec<_> = documents.into_iter().map(NewDocument::into_record).collect();
         let task = self.inner.catalogue.submit(&records).await?;
         self.inner.work.notify_one();
-        Ok(Submission { task, document_ids: records.into_iter().map(|record| record.id).collect() })
+        Ok(Submission { task, document_ids: records.into_iter().map(|record| record.id).collect(), skipped: None })
     }
 
     /// Those of `documents` that are not ready already with the same text, title, source, metadata and collection.
