@@ -6,6 +6,7 @@ mod complete;
 mod docs;
 mod documents;
 mod errors;
+mod idempotency;
 mod json;
 mod observe;
 mod openai;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, OriginalUri};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderValue, Method, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -90,7 +91,7 @@ fn cors(settings: &Settings) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         // Clients have their own, as those of OpenAI have `x-stainless-*`; none of them gives a right that its value does not.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([observe::REQUEST_ID, header::RETRY_AFTER, HeaderName::from_static("location")])
+        .expose_headers([observe::REQUEST_ID, header::RETRY_AFTER, header::LOCATION, idempotency::REPLAYED])
 }
 
 async fn not_found(OriginalUri(uri): OriginalUri) -> ApiError {
