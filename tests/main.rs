@@ -7,6 +7,7 @@ mod collections;
 mod company;
 mod compare;
 mod complete;
+mod compression;
 mod crash;
 mod documents;
 mod echo;

@@ -3,6 +3,8 @@
 mod access;
 mod collections;
 mod complete;
+mod compress;
+mod decompress;
 mod docs;
 mod documents;
 mod errors;
@@ -26,10 +28,11 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, OriginalUri};
 use axum::http::{HeaderValue, Method, header};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -51,12 +54,14 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))
+        .layer(RequestDecompressionLayer::new())
+        .layer(from_fn(decompress::check))
         .layer(from_fn_with_state(Arc::new(Access::new(Arc::clone(&app))), access::guard))
         .layer(CatchPanicLayer::custom(panicked));
     if !settings.cors_origins.is_empty() {
         router = router.layer(cors(settings));
     }
-    router.layer(from_fn_with_state(Arc::clone(&app), observe::observe)).with_state(app)
+    router.layer(from_fn(compress::compress)).layer(from_fn_with_state(Arc::clone(&app), observe::observe)).with_state(app)
 }
 
 /// The API's description (OpenAPI 3.1).

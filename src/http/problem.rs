@@ -59,6 +59,7 @@ codes! {
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large" "the body has more than 67108864 bytes (setting max_body_bytes)";
     DocumentTooLarge "document_too_large" PAYLOAD_TOO_LARGE "A document is too large" "`text` has 20000000 bytes, at most 10485760 are allowed";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The content type is not supported" "send content-type: application/json";
+    UnsupportedEncoding "unsupported_encoding" UNSUPPORTED_MEDIA_TYPE "The content encoding is not supported" "the content-encoding `br` is not read; send the body as it is, or with gzip";
     InvalidType "invalid_type" UNPROCESSABLE_ENTITY "A field has the wrong type" "`max_tokens`: invalid type: string \"48\", expected usize";
     MissingField "missing_field" UNPROCESSABLE_ENTITY "A field is missing" "`prompt` is missing";
     UnknownField "unknown_field" UNPROCESSABLE_ENTITY "A field is unknown" "`max_token` is unknown, expected one of `prompt`, `max_tokens`";
