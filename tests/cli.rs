@@ -33,6 +33,7 @@ fn help_names_every_setting_with_its_default_and_its_variable() {
         ("lance-uri", "data_dir/lance"),
         ("threads", "0"),
         ("max-body-bytes", "67108864"),
+        ("max-upload-bytes", "268435456"),
         ("max-document-bytes", "10485760"),
         ("max-documents", "1000"),
         ("max-queue", "64"),

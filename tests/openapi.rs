@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 
 use crate::support::{Answer, Server, ask, get, root, shared};
@@ -157,6 +158,28 @@ fn with_examples(path: &str, operation: &Value) -> String {
     })
 }
 
+#[test]
+fn a_form_lets_a_page_choose_files() {
+    let document = document();
+    let body = &document["paths"]["/v1/documents"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"];
+    let schema = body["$ref"].as_str().map_or(body, |reference| document.pointer(&reference[1..]).unwrap());
+    let files = &schema["properties"]["files"];
+    assert_eq!(
+        (&files["type"], &files["items"]["type"], &files["items"]["format"]),
+        (&"array".into(), &"string".into(), &"binary".into())
+    );
+    for field in ["collection", "title", "source", "metadata"] {
+        assert_eq!(schema["properties"][field]["type"], "string", "{field}");
+    }
+}
+
+/// The fields of the example, with a file as a page would add it.
+fn form(example: &Value) -> Form {
+    let fields = example.as_object().unwrap().iter();
+    let form = fields.fold(Form::new(), |form, (name, value)| form.text(name.clone(), value.as_str().unwrap().to_owned()));
+    form.part("files", Part::text("# Lamps\n\nThe lamps of Verrin were lit with gas.").file_name("lamps.md"))
+}
+
 #[tokio::test]
 async fn the_examples_of_requests_run_as_they_stand() {
     let server = Server::start(&[]).await;
@@ -170,13 +193,12 @@ async fn the_examples_of_requests_run_as_they_stand() {
                 media["examples"].as_object().map(|examples| examples.values().map(|example| example["value"].clone()).collect());
             for example in named.unwrap_or_else(|| vec![media["example"].clone()]) {
                 let body = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
-                let response = client
-                    .request(method.to_uppercase().parse().unwrap(), format!("{}{path}", server.url))
-                    .header("content-type", kind)
-                    .body(body.clone())
-                    .send()
-                    .await
-                    .unwrap();
+                let request = client.request(method.to_uppercase().parse().unwrap(), format!("{}{path}", server.url));
+                let request = match kind.as_str() {
+                    "multipart/form-data" => request.multipart(form(&example)),
+                    kind => request.header("content-type", kind).body(body.clone()),
+                };
+                let response = request.send().await.unwrap();
                 assert!(response.status().is_success(), "{path} {body}: {}", response.text().await.unwrap());
                 run += 1;
             }

@@ -70,7 +70,10 @@ struct UpdateErrors;
 
 impl IntoResponses for UpdateErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        error_responses(&[BODY_ERRORS, &[Code::InvalidUtf8, Code::InvalidValue, Code::CollectionNotFound, Code::ShuttingDown]])
+        error_responses(&[
+            BODY_ERRORS,
+            &[Code::InvalidValue, Code::CollectionNotFound, Code::CollectionMadeAnew, Code::ShuttingDown],
+        ])
     }
 }
 
@@ -83,6 +86,7 @@ impl IntoResponses for IndexErrors {
             Code::InvalidQuery,
             Code::InvalidValue,
             Code::CollectionNotFound,
+            Code::CollectionMadeAnew,
             Code::ShuttingDown,
         ]])
     }
@@ -92,7 +96,7 @@ struct ListErrors;
 
 impl IntoResponses for ListErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        error_responses(&[&[Code::InvalidQuery, Code::InvalidValue, Code::ShuttingDown]])
+        error_responses(&[&[Code::InvalidQuery, Code::InvalidValue, Code::CollectionMadeAnew, Code::ShuttingDown]])
     }
 }
 
@@ -100,13 +104,31 @@ struct CreateErrors;
 
 impl IntoResponses for CreateErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        error_responses(&[BODY_ERRORS, &[Code::CollectionExists, Code::InvalidValue, Code::ShuttingDown]])
+        error_responses(&[
+            BODY_ERRORS,
+            &[Code::CollectionExists, Code::InvalidValue, Code::CollectionMadeAnew, Code::ShuttingDown],
+        ])
     }
 }
 
 struct OneErrors;
 
 impl IntoResponses for OneErrors {
+    fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
+        error_responses(&[&[
+            Code::InvalidUtf8,
+            Code::InvalidValue,
+            Code::CollectionNotFound,
+            Code::CollectionMadeAnew,
+            Code::ShuttingDown,
+        ]])
+    }
+}
+
+/// What made the chunks does not matter to their removal.
+struct DeleteErrors;
+
+impl IntoResponses for DeleteErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
         error_responses(&[&[Code::InvalidUtf8, Code::InvalidValue, Code::CollectionNotFound, Code::ShuttingDown]])
     }
@@ -210,7 +232,7 @@ async fn show(State(app): State<Arc<App>>, NamePath(name): NamePath) -> Result<a
     path = "/v1/collections/{name}",
     tag = "Collections",
     params(("name" = String, Path, description = "The collection's name", example = "library")),
-    responses((status = 204, description = "The collection is gone"), OneErrors)
+    responses((status = 204, description = "The collection is gone"), DeleteErrors)
 )]
 async fn delete(State(app): State<Arc<App>>, NamePath(name): NamePath) -> Result<StatusCode, ApiError> {
     let name = CollectionName::parse("name", &name)?;

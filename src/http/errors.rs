@@ -61,6 +61,7 @@ impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Database(error) if made_anew(&error) => error.into(),
+            IngestError::KeyUsed => Self::new(Code::IdempotencyKeyUsed, Code::IdempotencyKeyUsed.example()),
             error => Self::server(Code::Internal, error),
         }
     }

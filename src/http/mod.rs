@@ -3,9 +3,12 @@
 mod access;
 mod collections;
 mod complete;
+mod compress;
+mod decompress;
 mod docs;
 mod documents;
 mod errors;
+mod idempotency;
 mod json;
 mod metrics;
 mod observe;
@@ -25,12 +28,13 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, OriginalUri};
-use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::from_fn_with_state;
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -52,12 +56,15 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))
+        .layer(RequestDecompressionLayer::new())
+        .layer(from_fn(decompress::check))
         .layer(from_fn_with_state(Arc::new(Access::new(Arc::clone(&app))), access::guard))
         .layer(CatchPanicLayer::custom(panicked));
     if !settings.cors_origins.is_empty() {
         router = router.layer(cors(settings));
     }
-    router.layer(from_fn_with_state(app.lifecycle.clone(), observe::observe)).with_state(app)
+    let observed = from_fn_with_state(app.lifecycle.clone(), observe::observe);
+    router.layer(from_fn(compress::compress)).layer(observed).with_state(app)
 }
 
 /// What answers until there is an `App`: that the process lives, and that it takes no work yet.
@@ -104,7 +111,7 @@ fn cors(settings: &Settings) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         // Clients have their own, as those of OpenAI have `x-stainless-*`; none of them gives a right that its value does not.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([observe::REQUEST_ID, header::RETRY_AFTER, HeaderName::from_static("location")])
+        .expose_headers([observe::REQUEST_ID, header::RETRY_AFTER, header::LOCATION, idempotency::REPLAYED])
 }
 
 async fn not_found(OriginalUri(uri): OriginalUri) -> ApiError {

@@ -86,6 +86,10 @@ pub struct Settings {
     #[arg(long, env = "RETRO_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = at_least_one())]
     pub max_body_bytes: usize,
 
+    /// Largest upload of files, and most text that all of its documents may have (256 MiB)
+    #[arg(long, env = "RETRO_MAX_UPLOAD_BYTES", value_name = "BYTES", default_value_t = 256 << 20, value_parser = at_least_one())]
+    pub max_upload_bytes: usize,
+
     /// Largest text of one document (10 MiB)
     #[arg(long, env = "RETRO_MAX_DOCUMENT_BYTES", value_name = "BYTES", default_value_t = 10 << 20, value_parser = at_least_one())]
     pub max_document_bytes: usize,
@@ -178,6 +182,11 @@ impl Settings {
     /// Held by the one process that writes to LanceDB.
     pub fn writer_lock(&self) -> PathBuf {
         self.data_dir.join("writer.lock")
+    }
+
+    /// Where files that clients send lie while they are read.
+    pub fn uploads_folder(&self) -> PathBuf {
+        self.data_dir.join("uploads")
     }
 
     /// What `threads` comes to on this machine. The model and the embedder seldom work at the same time on few cores; on many they share.

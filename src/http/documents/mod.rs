@@ -3,6 +3,8 @@
 mod chunks;
 mod remove;
 mod submit;
+mod take_in;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -83,8 +85,18 @@ impl IntoResponses for OneErrors {
             Code::InvalidUtf8,
             Code::InvalidValue,
             Code::DocumentNotFound,
+            Code::CollectionMadeAnew,
             Code::ShuttingDown,
         ]])
+    }
+}
+
+/// What made the chunks does not matter to their removal.
+struct DeleteErrors;
+
+impl IntoResponses for DeleteErrors {
+    fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
+        error_responses(&[&[Code::InvalidUtf8, Code::InvalidValue, Code::DocumentNotFound, Code::ShuttingDown]])
     }
 }
 
@@ -152,7 +164,7 @@ async fn show(
     path = "/v1/documents/{id}",
     tag = "Documents",
     params(("id" = String, Path, description = "The document's id", example = "poseidonis")),
-    responses((status = 204, description = "The document is gone"), OneErrors)
+    responses((status = 204, description = "The document is gone"), DeleteErrors)
 )]
 async fn delete(State(app): State<Arc<App>>, IdPath(id): IdPath) -> Result<StatusCode, ApiError> {
     let id = DocumentId::parse("id", &id)?;

@@ -23,9 +23,9 @@ impl Reader {
     pub fn items(&self, source: &Source) -> Items {
         let (path, limits) = (&source.path, &self.limits);
         match source.kind {
-            Kind::Text => whole(path, text(path, limits)),
-            Kind::Html => whole(path, html(path, limits)),
-            Kind::Docx => whole(path, docx::read(path, limits)),
+            Kind::Text => whole(text(path, limits)),
+            Kind::Html => whole(html(path, limits)),
+            Kind::Docx => whole(docx::read(path, limits)),
             Kind::Lines | Kind::CompressedLines => {
                 match lines::JsonLines::open(path, source.kind == Kind::CompressedLines, limits) {
                     Ok(lines) => {
@@ -59,8 +59,8 @@ impl Reader {
     }
 }
 
-fn whole(path: &Path, result: Result<Extracted, String>) -> Items {
-    Box::new(std::iter::once(Item::whole(path, result)))
+fn whole(result: Result<Extracted, String>) -> Items {
+    Box::new(std::iter::once(Item::whole(result)))
 }
 
 fn failed(reason: String) -> Items {
