@@ -32,7 +32,9 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use complete::CompletionResponse;
 pub use problem::{ApiError, Code, Problem};
+pub use retrieve::RetrieveResponse;
 pub use serving::serve;
 
 use access::Access;
