@@ -189,7 +189,7 @@ fn parse() -> anyhow::Result<Command> {
     if first.command.settings().is_none() {
         return Ok(first.command);
     }
-    let command = layer_file(Cli::command(), file.as_deref())?;
+    let (command, _) = layer_file(Cli::command(), file.as_deref())?;
     let matches = command.get_matches();
     Ok(Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit()).command)
 }
