@@ -1,7 +1,8 @@
 //! The log: tracing on standard error, as text or as JSON lines.
 
-use std::io::{IsTerminal, stderr};
+use std::io::stderr;
 
+use anstream::{AutoStream, ColorChoice};
 use tracing_subscriber::EnvFilter;
 
 use crate::settings::{LogFormat, Settings};
@@ -14,8 +15,9 @@ pub fn init(settings: &Settings, usual: &str) {
     } else {
         level.to_owned()
     };
-    let log =
-        tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(stderr).with_ansi(stderr().is_terminal());
+    // On a terminal, unless NO_COLOR is set.
+    let colours = AutoStream::choice(&stderr()) != ColorChoice::Never;
+    let log = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(filter)).with_writer(stderr).with_ansi(colours);
     match settings.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).init(),
