@@ -1,8 +1,9 @@
 //! The log: tracing on standard error, as text or as JSON lines; and traces, sent to a collector by OTLP where the settings name one.
 
-use std::io::{IsTerminal, stderr};
+use std::io::stderr;
 use std::time::Duration;
 
+use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
 use async_trait::async_trait;
 use opentelemetry::KeyValue;
@@ -42,7 +43,9 @@ pub struct Telemetry {
 /// Traces cannot be sent as the settings want it.
 pub fn init(settings: &Settings, usual: &str) -> anyhow::Result<Telemetry> {
     let level = settings.log_level.as_deref().unwrap_or(usual);
-    let log = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(stderr().is_terminal());
+    // On a terminal, unless NO_COLOR is set.
+    let colours = AutoStream::choice(&stderr()) != ColorChoice::Never;
+    let log = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(colours);
     let log = match settings.log_format {
         LogFormat::Text => log.boxed(),
         LogFormat::Json => log.json().flatten_event(true).with_span_list(false).boxed(),

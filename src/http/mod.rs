@@ -38,7 +38,9 @@ use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use complete::CompletionResponse;
 pub use problem::{ApiError, Code, Problem};
+pub use retrieve::RetrieveResponse;
 pub use serving::{Loading, Server, serve};
 
 use access::Access;
