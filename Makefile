@@ -6,10 +6,15 @@ RETRO := $(TARGET)/release/retro
 TRAIN_PYTHON ?= $(firstword $(wildcard .venv/bin/python $(HOME)/.cache/retro-server/train-venv/bin/python) python3)
 # The Python for the benchmarks: one with the packages of benches/requirements.txt, whose first lines say how to make it.
 BENCH_PYTHON ?= $(firstword $(wildcard $(HOME)/.cache/retro-server/bench-venv/bin/python) python3)
+# The Python that looks the packaging through: one with the packages of packaging/requirements.txt.
+PACKAGE_PYTHON ?= $(firstword $(wildcard $(HOME)/.cache/retro-server/packaging-venv/bin/python) python3)
 PARITY_CASES ?= training/work/parity.safetensors
 ORACLE_CASES ?= training/work/oracle
 # What the tests saw of the API's description.
 SEEN := $(abspath $(TARGET))/seen
+
+# ONNX Runtime would send reports to its maker (docs/security.md).
+export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup build serve test schemathesis lint openapi eval parity oracle bench bench-database cuda-setup cuda-check
@@ -89,3 +94,12 @@ cuda-setup: setup ## install ONNX Runtime's build for CUDA (Linux on x86-64)
 
 cuda-check: build ## where there is an NVIDIA GPU: doctor, parity, speed and memory on it
 	@scripts/cuda_check.sh
+
+.PHONY: package-check package-test
+package-check: ## look the images, the systemd unit and the manifests through (packages: packaging/requirements.txt)
+	@$(PACKAGE_PYTHON) -c 'import kubernetes_validate, yaml' 2>/dev/null || { \
+		echo 'package-check: $(PACKAGE_PYTHON) lacks packages of packaging/requirements.txt, which says how to install them (PACKAGE_PYTHON=... names another)'; exit 2; }
+	@$(PACKAGE_PYTHON) packaging/check.py
+
+package-test: build ## install the server into a folder and run it there as a container would
+	@packaging/test.sh '$(RETRO)'

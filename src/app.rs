@@ -10,7 +10,9 @@ use tokio_util::task::TaskTracker;
 use crate::catalogue::Catalogue;
 use crate::embedder::{Embedder, Precision};
 use crate::generate::{CompletionRequest, Generator, Retriever, fold};
+use crate::ingest::files::Uploads;
 use crate::ingest::{Ingest, IngestLimits};
+use crate::metrics;
 use crate::model::{Checked, Encoder, Manifest, Model, ModelFolder, ModelOptions};
 use crate::neighbours::{Database, Identity, Memory};
 use crate::onnx::{Device, Runtime};
@@ -92,6 +94,13 @@ impl Parts {
         Ok(Self { runtime, device, model, tokenizer, embedder, database, retriever, catalogue, ingest })
     }
 
+    /// Puts into the metrics what runs.
+    fn tell_build(&self) {
+        let (model, embedder) = (self.model.manifest().name.as_str(), self.embedder.name());
+        let labels = [env!("CARGO_PKG_VERSION"), model, self.model.variant().0, embedder, self.device.provider()];
+        metrics::get().build_info.with_label_values(&labels).set(1);
+    }
+
     /// Loads the model and starts its thread.
     ///
     /// # Errors
@@ -171,6 +180,7 @@ pub struct App {
     pub settings: Settings,
     pub parts: Parts,
     pub generator: Generator,
+    pub uploads: Uploads,
     pub lifecycle: Lifecycle,
     worker: Worker,
 }
@@ -183,11 +193,15 @@ impl App {
     /// What is wrong with the first part that cannot be built, in words that tell the mend.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let parts = Parts::load(&settings).await?;
+        let folder = settings.uploads_folder();
+        let uploads = Uploads::open(folder.clone(), std::env::current_exe()?, upload_readers())
+            .with_context(|| format!("the folder of uploads {} cannot be used", folder.display()))?;
         let generator = parts.generator(&settings)?;
+        parts.tell_build();
         warm(&generator, &parts.tokenizer).await.context("the model does not run")?;
         let worker = Worker::start(&parts.ingest);
         tokio::spawn(warm_database(parts.database.clone()));
-        Ok(Self { settings, parts, generator, lifecycle: Lifecycle::default(), worker })
+        Ok(Self { settings, parts, generator, uploads, lifecycle: Lifecycle::default(), worker })
     }
 
     /// Ends the threads and tasks, the model first.
@@ -196,6 +210,11 @@ impl App {
         self.worker.stop().await;
         self.parts.catalogue.close().await;
     }
+}
+
+/// Uploads that are read at a time: completions need the other cores.
+fn upload_readers() -> usize {
+    (std::thread::available_parallelism().map_or(1, usize::from) / 2).clamp(1, 8)
 }
 
 /// Searches are complete without, so nothing waits for it.

@@ -37,6 +37,8 @@ pub enum Scope {
     Complete,
     /// To change documents, and to see what becomes of them.
     Ingest,
+    /// To read the metrics.
+    Metrics,
     /// Everything.
     Admin,
 }
@@ -101,12 +103,13 @@ impl KeyHash {
 }
 
 impl Scope {
-    pub const ALL: [Self; 3] = [Self::Complete, Self::Ingest, Self::Admin];
+    pub const ALL: [Self; 4] = [Self::Complete, Self::Ingest, Self::Metrics, Self::Admin];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",
             Self::Ingest => "ingest",
+            Self::Metrics => "metrics",
             Self::Admin => "admin",
         }
     }
@@ -125,7 +128,7 @@ impl FromStr for Scope {
         Self::ALL
             .into_iter()
             .find(|scope| scope.as_str() == text)
-            .ok_or_else(|| Invalid::new("scope", format!("is `complete`, `ingest` or `admin`, not {text:?}")))
+            .ok_or_else(|| Invalid::new("scope", format!("is `complete`, `ingest`, `metrics` or `admin`, not {text:?}")))
     }
 }
 
@@ -135,7 +138,7 @@ impl Scopes {
     pub fn new(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, Invalid> {
         let scopes: BTreeSet<_> = scopes.into_iter().collect();
         if scopes.is_empty() {
-            return Err(Invalid::new("scope", "must be given: `complete`, `ingest` or `admin`, or several of them"));
+            return Err(Invalid::new("scope", "must be given: `complete`, `ingest`, `metrics` or `admin`, or several of them"));
         }
         Ok(Self(scopes))
     }

@@ -6,6 +6,7 @@ mod batch_cache;
 pub mod files;
 pub mod invalid;
 pub mod keys;
+pub mod metrics;
 pub mod names;
 mod schemas;
 pub mod settings;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -15,10 +15,12 @@ pub const MAX_DOCUMENT_ID: usize = 128;
 pub const MAX_COLLECTION_NAME: usize = 64;
 /// Longest name of an API key, in bytes.
 pub const MAX_KEY_NAME: usize = 64;
+/// Longest idempotency key, in bytes.
+pub const MAX_IDEMPOTENCY_KEY: usize = 255;
 
 /// A document's id: 1 to 128 of `A-Z a-z 0-9 . _ : -`, beginning with a letter or digit.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
-#[serde(transparent)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String")]
 pub struct DocumentId(String);
 
 /// A collection's name: 1 to 64 of `A-Z a-z 0-9 _ -`, beginning with a letter or digit.
@@ -30,6 +32,10 @@ pub struct CollectionName(String);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct KeyName(String);
+
+/// What a client calls one of its requests by, so that it can send it again: 1 to 255 visible ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(String);
 
 impl DocumentId {
     /// # Errors
@@ -72,6 +78,30 @@ impl KeyName {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl IdempotencyKey {
+    /// # Errors
+    /// The rule that `value` breaks.
+    pub fn parse(value: &str) -> Result<Self, String> {
+        match value.len() {
+            1..=MAX_IDEMPOTENCY_KEY if value.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(Self(value.to_owned())),
+            1..=MAX_IDEMPOTENCY_KEY => Err("may hold visible ASCII characters only".to_owned()),
+            length => Err(format!("must have 1 to {MAX_IDEMPOTENCY_KEY} characters, has {length}")),
+        }
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for DocumentId {
+    type Error = Invalid;
+
+    fn try_from(value: String) -> Result<Self, Invalid> {
+        Self::parse("id", &value)
     }
 }
 

@@ -170,11 +170,11 @@ fn what_cannot_be_evaluated_is_told_with_its_line_and_field() {
     long[2]["prompt"] = "A long story. ".repeat(1000).into();
     let long = write_lines(&files.path().join("long.jsonl"), &long);
     for (arguments, expected) in [
-        (vec![], "name a file of texts"),
+        (vec![], "--facts <FACTS.jsonl>"),
         (vec![texts.as_str(), "--documents=2"], "line 2 of"),
         (vec![&texts, "--documents=2"], "`text`"),
         (vec![&texts, "--documents=1", "--others=0", "--skip=2"], "has only 0 documents after the first 2"),
-        (vec![&texts, "--documents=0"], "--documents must be at least 1"),
+        (vec![&texts, "--documents=0"], "'--documents <N>': 0 is not in 1.."),
         (vec![&texts, "--documents=1", "--others=0", "--collection=a/b"], "`collection`"),
         (vec![&texts, "--documents=1", "--others=0", "--collection=nowhere"], "no collection `nowhere`"),
         (vec!["no-such-file.jsonl"], "no-such-file.jsonl"),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 
 use crate::support::{Answer, Server, ask, get, root, shared};
@@ -59,6 +60,7 @@ fn every_route_is_described() {
         "get /v1/info",
         "get /livez",
         "get /readyz",
+        "get /metrics",
         "get /openapi.json",
     ];
     assert_eq!(listed, expected.into_iter().map(str::to_owned).collect());
@@ -123,12 +125,15 @@ fn every_operation_but_the_open_ones_says_which_keys_it_takes() {
             continue;
         }
         let scope = operation["security"][0]["key"][0].as_str().unwrap_or_else(|| panic!("{name} names no scope"));
-        assert!(["complete", "ingest", "admin"].contains(&scope) && described == 4, "{name} {scope}");
+        assert!(["complete", "ingest", "metrics", "admin"].contains(&scope) && described == 4, "{name} {scope}");
+        let is_for_openai = operation["tags"][0] == "OpenAI";
+        let form = if is_for_openai { "application/json" } else { "application/problem+json" };
         let example = |status: &str, code: &str| {
-            operation["responses"][status]["content"]["application/problem+json"]["examples"][code].is_object()
+            operation["responses"][status]["content"][form]["examples"][code].is_object()
                 && operation["responses"][status]["description"].as_str().unwrap().contains(code)
         };
-        assert!(example("401", "unauthorized") && example("403", "forbidden") && example("429", "rate_limited"), "{name}");
+        let codes = if is_for_openai { ["invalid_api_key", "rate_limit_exceeded"] } else { ["unauthorized", "rate_limited"] };
+        assert!(example("401", codes[0]) && example("403", "forbidden") && example("429", codes[1]), "{name}");
         assert!(path != "/v1/complete" || example("429", "overloaded"), "{name}");
     }
 }
@@ -160,6 +165,28 @@ fn with_examples(path: &str, operation: &Value) -> String {
     })
 }
 
+#[test]
+fn a_form_lets_a_page_choose_files() {
+    let document = document();
+    let body = &document["paths"]["/v1/documents"]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"];
+    let schema = body["$ref"].as_str().map_or(body, |reference| document.pointer(&reference[1..]).unwrap());
+    let files = &schema["properties"]["files"];
+    assert_eq!(
+        (&files["type"], &files["items"]["type"], &files["items"]["format"]),
+        (&"array".into(), &"string".into(), &"binary".into())
+    );
+    for field in ["collection", "title", "source", "metadata"] {
+        assert_eq!(schema["properties"][field]["type"], "string", "{field}");
+    }
+}
+
+/// The fields of the example, with a file as a page would add it.
+fn form(example: &Value) -> Form {
+    let fields = example.as_object().unwrap().iter();
+    let form = fields.fold(Form::new(), |form, (name, value)| form.text(name.clone(), value.as_str().unwrap().to_owned()));
+    form.part("files", Part::text("# Lamps\n\nThe lamps of Verrin were lit with gas.").file_name("lamps.md"))
+}
+
 #[tokio::test]
 async fn the_examples_of_requests_run_as_they_stand() {
     let server = Server::start(&[]).await;
@@ -173,10 +200,11 @@ async fn the_examples_of_requests_run_as_they_stand() {
                 media["examples"].as_object().map(|examples| examples.values().map(|example| example["value"].clone()).collect());
             for example in named.unwrap_or_else(|| vec![media["example"].clone()]) {
                 let body = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
-                let request = client
-                    .request(method.to_uppercase().parse().unwrap(), format!("{}{path}", server.url))
-                    .header("content-type", kind)
-                    .body(body.clone());
+                let request = client.request(method.to_uppercase().parse().unwrap(), format!("{}{path}", server.url));
+                let request = match kind.as_str() {
+                    "multipart/form-data" => request.multipart(form(&example)),
+                    kind => request.header("content-type", kind).body(body.clone()),
+                };
                 let answer = ask(request).await;
                 assert!((200..300).contains(&answer.status), "{path} {body}: {answer:?}");
                 run += 1;

@@ -99,7 +99,7 @@ fn settings_that_are_wrong() {
     let said = complaint(&retro_in(folder.path(), &["serve", "--device=gpu"], &[]));
     assert!(said.contains("--device") && said.contains("`cuda:N`"), "{said}");
     let said = complaint(&retro_in(folder.path(), &["serve"], &[("RETRO_MAX_QUEUE", "none")]));
-    assert!(said.contains("--max-queue"), "{said}");
+    assert!(said.contains("RETRO_MAX_QUEUE"), "{said}");
     std::fs::write(folder.path().join("retro.toml"), "max_quue = 3\n").unwrap();
     let said = complaint(&retro_in(folder.path(), &["serve"], &[]));
     assert!(said.contains("retro.toml") && said.contains("`max_quue`") && said.contains("max_queue"), "{said}");
@@ -129,7 +129,7 @@ fn the_example_of_settings_names_every_setting_with_its_default() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("retro.toml"), &filled).unwrap();
     let help = String::from_utf8(retro_in(folder.path(), &["serve", "--help"], &[]).stdout).unwrap();
-    let settings: Vec<_> = help.split("RETRO_").skip(1).filter_map(|rest| rest.split_once("=]")).map(|(name, _)| name).collect();
+    let settings: Vec<_> = help.split("[env: RETRO_").skip(1).filter_map(|rest| rest.split(['=', ']']).next()).collect();
     assert!(settings.len() > 15, "{help}");
     for setting in settings.iter().filter(|&&setting| setting != "CONFIG") {
         let key = format!("{} = ", setting.to_lowercase());

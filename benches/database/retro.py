@@ -62,7 +62,7 @@ class Retro:
 
     def embed(self, data_dir: Path, paths: list[Path], *arguments: object) -> dict:
         """`data_dir` is an empty folder, for no database to say what the embedder computes in."""
-        ended = self.call("embed", data_dir, *paths, *arguments)
+        ended = self.call("embed", data_dir, "--json", *paths, *arguments)
         return one_object("embed", ended.output) | ended.process()
 
     def ingest(self, data_dir: Path, paths: list[Path], *arguments: object) -> dict:
@@ -75,7 +75,7 @@ class Retro:
 
     def index(self, data_dir: Path, collection: str, *arguments: object) -> tuple[dict, list[dict]]:
         """What was built, and what was measured."""
-        return read_index(self.call("index", data_dir, collection, *arguments).output)
+        return read_index(self.call("index", data_dir, "--json", collection, *arguments).output)
 
 
 def read_report(output: str) -> dict:

@@ -208,7 +208,7 @@ mod tests {
         catalogue.close().await;
         for file in std::fs::read_dir(folder.path()).unwrap() {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
-            let hidden = secret.reveal()[14..].as_bytes();
+            let hidden = &secret.reveal().as_bytes()[14..];
             assert!(!bytes.windows(hidden.len()).any(|window| window == hidden));
         }
     }

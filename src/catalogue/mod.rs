@@ -3,6 +3,7 @@
 
 mod collection;
 mod document;
+mod idempotency;
 mod key;
 mod page;
 mod queue;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use collection::{CollectionRecord, Totals};
 pub use document::{Document, DocumentCounts, DocumentStatus};
+pub use idempotency::{Earlier, Once};
 pub use key::{ApiKey, KeyState};
 pub use page::{Cursor, Page};
 pub use queue::{Outcome, QueuedDocument, WriteTicket};

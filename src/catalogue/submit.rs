@@ -2,9 +2,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::collection::note_collection;
+use super::idempotency::{find, remember};
 use super::store::now;
 use super::task::task;
-use super::{Catalogue, CatalogueError, Task};
+use super::{Catalogue, CatalogueError, Earlier, Once, Task};
 use crate::names::{CollectionName, DocumentId};
 
 /// A document to take in.
@@ -37,9 +38,24 @@ impl Catalogue {
     /// # Errors
     /// As [`submit`](Self::submit).
     pub async fn submit_numbered(&self, documents: &[NewRecord]) -> Result<(Task, Vec<i64>), CatalogueError> {
+        let submitted = self.submit_unless(documents, None).await?;
+        Ok(submitted.expect("there is no key that could be known"))
+    }
+
+    /// As [`submit_numbered`](Self::submit_numbered), but for a submission whose key is known: that one is given back.
+    pub(super) async fn submit_unless(
+        &self,
+        documents: &[NewRecord],
+        once: Option<(&Once, &str)>,
+    ) -> Result<Result<(Task, Vec<i64>), Earlier>, CatalogueError> {
         let task_id = Uuid::now_v7().to_string();
         let created_at = now();
         let mut transaction = self.write().await?;
+        if let Some((once, _)) = once
+            && let Some(earlier) = find(&mut *transaction, once).await?
+        {
+            return Ok(Err(earlier));
+        }
         let status = if documents.is_empty() { "succeeded" } else { "queued" };
         let row = sqlx::query(
             "INSERT INTO tasks (id, status, total, created_at, finished_at) VALUES (?1, ?2, ?3, ?4, iif(?3 = 0, ?4, NULL)) RETURNING *",
@@ -86,7 +102,10 @@ impl Catalogue {
                 .execute(&mut *transaction)
                 .await?;
         }
+        if let Some((once, answer)) = once {
+            remember(&mut transaction, once, &task_id, answer).await?;
+        }
         transaction.commit().await?;
-        Ok((task, seqs))
+        Ok(Ok((task, seqs)))
     }
 }

@@ -126,6 +126,15 @@ impl Catalogue {
         Ok(Page::cut(tasks, limit, |last| Cursor::new(last.created_at, &last.id.to_string())))
     }
 
+    /// How many tasks wait for documents.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn count_open_tasks(&self) -> Result<u64, CatalogueError> {
+        let row = sqlx::query("SELECT count(DISTINCT task_id) AS number FROM waiting").fetch_one(self.reader()).await?;
+        count(&row, "number")
+    }
+
     /// Cancels a task, unless it has ended; gives it as it is then. Its documents that still wait are not taken in: those that were never
     /// ready are gone, those that replace an earlier revision fail, whose chunks are found as before. What was ready stays.
     ///

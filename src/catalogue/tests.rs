@@ -176,6 +176,57 @@ async fn a_ready_document_is_known_by_the_hash_of_its_content() {
     assert!(catalogue.ready_hashes(&ids).await.unwrap().is_empty());
 }
 
+fn once(owner: &str, key: &str, sent: u8) -> Once {
+    Once { owner: owner.to_owned(), key: crate::names::IdempotencyKey::parse(key).unwrap(), fingerprint: [sent; 32] }
+}
+
+#[tokio::test]
+async fn what_was_submitted_with_a_key_is_submitted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = catalogue(&folder).await;
+    let task = first.submit_once(&[record("a", "one")], &once("web", "k", 1), "answer").await.unwrap().unwrap();
+    // Another process, or the same one after a crash.
+    let second = catalogue(&folder).await;
+    let again = second.submit_once(&[record("b", "two")], &once("web", "k", 1), "other").await.unwrap();
+    let same = Earlier::Same { task: task.clone(), answer: "answer".to_owned() };
+    assert_eq!(again, Err(same.clone()));
+    assert_eq!(second.submitted_before(&once("web", "k", 1)).await.unwrap(), Some(same));
+    assert_eq!(second.submit_once(&[record("b", "two")], &once("web", "k", 2), "").await.unwrap(), Err(Earlier::Other));
+    assert_eq!(second.document(&id("b")).await.unwrap(), None, "nothing of it was taken in");
+    for other in [once("app", "k", 2), once("web", "K", 2)] {
+        assert_eq!(second.submitted_before(&other).await.unwrap(), None);
+        assert_ne!(second.submit_once(&[], &other, "").await.unwrap().unwrap().id, task.id);
+    }
+}
+
+#[tokio::test]
+async fn keys_are_forgotten_after_a_day_and_beyond_a_number() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder).await;
+    let run = async |sql: &'static str| {
+        let mut transaction = catalogue.write().await.unwrap();
+        sqlx::query(sql).execute(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+    };
+    let known = async |key: &str| catalogue.submitted_before(&once("web", key, 1)).await.unwrap().is_some();
+    for key in ["old", "new"] {
+        catalogue.submit_once(&[], &once("web", key, 1), "").await.unwrap().unwrap();
+    }
+    run("UPDATE idempotency SET created_at = '2026-01-01T00:00:00.000000Z' WHERE key = 'old'").await;
+    assert_eq!((known("old").await, known("new").await), (false, true));
+    catalogue.submit_once(&[], &once("web", "old", 1), "").await.unwrap().expect("it is new again");
+
+    run("INSERT INTO idempotency (owner, key, fingerprint, task_id, answer, created_at) \
+         WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 10000) \
+         SELECT 'web', 'n' || i, fingerprint, task_id, '', created_at FROM n, idempotency WHERE key = 'old'")
+    .await;
+    catalogue.submit_once(&[], &once("app", "k", 1), "").await.unwrap().unwrap();
+    assert!(known("new").await, "another owner's keys push none out");
+    catalogue.submit_once(&[], &once("web", "last", 1), "").await.unwrap().unwrap();
+    assert_eq!((known("new").await, known("old").await, known("n1").await), (false, false, false));
+    assert!(known("n2").await && known("n10000").await && known("last").await);
+}
+
 #[tokio::test]
 async fn a_batch_is_bounded_by_bytes_and_never_empty() {
     let folder = tempfile::tempdir().unwrap();

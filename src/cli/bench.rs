@@ -1,14 +1,22 @@
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use super::output;
 use crate::app::Parts;
 use crate::generate::{Completion, CompletionRequest, Generator, ProvidedNeighbour, RetrievalRequest, ValidCompletion, fold};
 use crate::settings::Settings;
 use crate::text::TokenId;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  retro bench
+  retro bench --batches 1 --neighbours 2 --tokens 64 --repeat 5 --source provided --json";
 
 #[derive(Args)]
 pub struct BenchArgs {
@@ -34,12 +42,12 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SOURCE", value_enum, default_value_t = Source::Search)]
     source: Source,
     /// Tokens to make in each completion
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = at_least_one())]
     tokens: usize,
     /// Measurements of each case; the cases take turns, so that what else the machine does falls on all of them
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one())]
     repeat: usize,
-    /// One JSON object a line
+    /// Print JSON, one object a line: `about`, then one for each case
     #[arg(long)]
     json: bool,
 }
@@ -97,7 +105,6 @@ struct About<'a> {
 
 /// Measures the engine: tokens a second for several batches, prompts and numbers of neighbours.
 pub async fn run(args: BenchArgs, settings: Settings) -> anyhow::Result<()> {
-    ensure!(args.repeat > 0 && args.tokens > 0, "`--repeat` and `--tokens` must be at least 1");
     // Each measurement makes the same completions: what is kept of one would answer the next.
     let settings = Settings { cache_mb: 0, ..settings };
     let parts = Parts::load(&settings).await?;
@@ -123,6 +130,10 @@ pub async fn run(args: BenchArgs, settings: Settings) -> anyhow::Result<()> {
     }
     generator.shut_down().await;
     Ok(())
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 impl BenchArgs {
@@ -163,12 +174,11 @@ impl Case {
         self.resident_bytes.push(resident_bytes());
     }
 
-    fn print(&self, json: bool) -> anyhow::Result<()> {
+    fn print(&self, json: bool) -> io::Result<()> {
         if json {
-            println!("{}", serde_json::to_string(self)?);
-            return Ok(());
+            return output::json(self);
         }
-        println!(
+        output::line(format_args!(
             "batch {:2}  prompt {:4}  neighbours {}  interval {:2}  {:7.0} tokens/s  first token {:6.1} ms  retrieval {:6.1} ms  decode {:7.1} ms",
             self.batch,
             self.prompt_tokens,
@@ -178,8 +188,7 @@ impl Case {
             median(&self.first_token_ms),
             median(&self.retrieval_ms),
             median(&self.decode_ms),
-        );
-        Ok(())
+        ))
     }
 }
 
@@ -230,7 +239,7 @@ fn request(
     Ok(request.validate(&generator.limits(), &parts.tokenizer)?)
 }
 
-fn about(parts: &Parts, generator: &Generator, settings: &Settings, json: bool) -> anyhow::Result<()> {
+fn about(parts: &Parts, generator: &Generator, settings: &Settings, json: bool) -> io::Result<()> {
     let manifest = parts.model.manifest();
     let about = About {
         version: env!("CARGO_PKG_VERSION"),
@@ -245,11 +254,10 @@ fn about(parts: &Parts, generator: &Generator, settings: &Settings, json: bool) 
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     };
     if json {
-        println!("{}", serde_json::json!({ "about": about }));
-    } else {
-        println!("{} as {}, {}, {} threads, {} slots", about.model, about.precision, about.provider, about.threads, about.slots);
+        return output::json(&serde_json::json!({ "about": about }));
     }
-    Ok(())
+    let About { model, precision, provider, threads, slots, .. } = about;
+    output::line(format_args!("{model} as {precision}, {provider}, {threads} threads, {slots} slots"))
 }
 
 fn read(path: &Path) -> anyhow::Result<String> {

@@ -1,12 +1,20 @@
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 
-use super::print;
 use super::search_args::{SearchArgs, ensure_searchable};
+use super::{output, print};
 use crate::app::Parts;
-use crate::generate::{CompletionRequest, Event, RetrievalRequest, Stop};
+use crate::generate::{ChunkRetrieval, CompletionRequest, Event, EventStream, RetrievalRequest, Stop, fold};
+use crate::http::CompletionResponse;
 use crate::settings::Settings;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  retro complete 'The Dune film was released in' --max-tokens 24 --temperature 0
+  retro complete 'The honey bee' --show-neighbours --seed 7
+  retro complete 'The honey bee' --no-retrieval
+  retro complete 'Tea is' --max-tokens 8 --json | jq -r .choices[0].text";
 
 #[derive(Args)]
 pub struct CompleteArgs {
@@ -57,36 +65,60 @@ pub struct CompleteArgs {
     /// Shows on standard error what the model read
     #[arg(long)]
     show_neighbours: bool,
+    /// Print the whole answer as JSON when it is done, as POST /v1/complete gives it
+    #[arg(long)]
+    json: bool,
 }
 
-/// Streams a completion to standard output.
+/// Streams a completion to standard output, token by token.
 pub async fn run(args: CompleteArgs, settings: Settings) -> anyhow::Result<()> {
-    let show_neighbours = args.show_neighbours;
+    let (show_neighbours, json) = (args.show_neighbours, args.json);
     let parts = Parts::load(&settings).await?;
     let generator = parts.generator(&settings)?;
     let request = args.into_request().validate(&generator.limits(), &parts.tokenizer)?;
     if let Some(options) = request.search() {
         ensure_searchable(&parts, options).await?;
     }
-    let mut events = generator.submit(request)?;
+    let events = generator.submit(request)?;
+    if json {
+        let completion = fold(events).await?;
+        if show_neighbours {
+            completion.chunks.iter().for_each(|chunk| show(chunk, false));
+        }
+        output::json(&CompletionResponse::new(&parts.model.manifest().name, completion, false))?;
+    } else {
+        stream(events, show_neighbours).await?;
+    }
+    generator.shut_down().await;
+    Ok(())
+}
+
+async fn stream(mut events: EventStream, show_neighbours: bool) -> anyhow::Result<()> {
+    // Where both outputs are one terminal, neighbours begin on a line of their own, and the text goes on after them.
+    let shared = io::stdout().is_terminal() && io::stderr().is_terminal();
+    let mut said = false;
     while let Some(event) = events.next().await {
-        let written = match event? {
-            Event::Retrieval(chunk) if show_neighbours => {
-                print::neighbours(&mut io::stderr().lock(), chunk.chunk, &chunk.text, &chunk.neighbours)
-            }
-            Event::Retrieval(_) => Ok(()),
+        match event? {
+            Event::Retrieval(chunk) if show_neighbours => show(&chunk, shared && said),
+            Event::Retrieval(_) => {}
             Event::Token(token) => {
                 let mut out = io::stdout().lock();
-                out.write_all(token.text.as_bytes()).and_then(|()| out.flush())
+                out.write_all(token.text.as_bytes()).and_then(|()| out.flush())?;
+                said |= !token.text.is_empty();
             }
-            Event::Done(_) => {
-                generator.shut_down().await;
-                return Ok(writeln!(io::stdout())?);
-            }
-        };
-        written?;
+            Event::Done(_) => return Ok(output::line("")?),
+        }
     }
     anyhow::bail!("the completion ended before it was done")
+}
+
+/// Nobody needs to read it.
+fn show(chunk: &ChunkRetrieval, amid: bool) {
+    let mut out = anstream::stderr().lock();
+    if amid {
+        let _ = writeln!(out);
+    }
+    let _ = print::neighbours(&mut out, chunk.chunk, &chunk.text, &chunk.neighbours);
 }
 
 impl CompleteArgs {

@@ -3,6 +3,11 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
+use anstyle::{AnsiColor, Style};
+use clap::Args;
+use serde::Serialize;
+
+use super::output;
 use crate::app::{identity, load_embedder};
 use crate::catalogue::Catalogue;
 use crate::embedder::Embedder;
@@ -12,9 +17,24 @@ use crate::onnx::{Device, Runtime};
 use crate::settings::Settings;
 use crate::text::Tokenizer;
 
+pub const EXAMPLES: &str = "\
+Examples:
+  retro doctor
+  retro doctor --device cuda
+  retro doctor --json
+
+The exit code is 1 where something is wrong.";
+
+#[derive(Args)]
+pub struct DoctorArgs {
+    /// Print what was found as JSON, when all is looked at
+    #[arg(long)]
+    json: bool,
+}
+
 /// Checks each part for itself and says in a line what it is, or what is wrong with it and how to mend it.
-pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
-    let mut report = Report { healthy: true };
+pub async fn run(args: &DoctorArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
+    let mut report = Report { healthy: true, checks: Vec::new(), json: args.json };
     let runtime = report.check("ONNX Runtime", Runtime::load(settings.onnxruntime.as_deref()), |runtime| {
         format!("{} from {}", runtime.version(), runtime.library().display())
     });
@@ -37,7 +57,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
     });
     let mut embedder = None;
     match &runtime {
-        None => report.say("-", "model and embedder", "not tried without ONNX Runtime"),
+        None => report.say(State::Untried, "model and embedder", "not tried without ONNX Runtime"),
         Some(runtime) => {
             if let Some(folder) = &folder {
                 let options = ModelOptions { slots: 1, threads: settings.graph_threads(), device };
@@ -56,33 +76,65 @@ pub async fn run(settings: &Settings) -> anyhow::Result<ExitCode> {
             let identity = identity(folder.manifest(), &tokenizer, &embedder);
             report.check("database", collections(&settings.lance_uri(), identity).await, |line| line.clone());
         }
-        _ => report.say("-", "database", "not tried: it is checked against the model's tokenizer and the embedder"),
+        _ => report.say(State::Untried, "database", "not tried: it is checked against the model's tokenizer and the embedder"),
+    }
+    if args.json {
+        output::json(&report)?;
     }
     Ok(if report.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+#[derive(Serialize)]
 struct Report {
+    /// Whether nothing is wrong.
     healthy: bool,
+    checks: Vec<Check>,
+    #[serde(skip)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Check {
+    name: String,
+    state: State,
+    /// What it is, or what is wrong with it and how to mend it.
+    text: String,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    Wrong,
+    Untried,
 }
 
 impl Report {
     fn check<T, E: Display>(&mut self, name: &str, result: Result<T, E>, describe: impl FnOnce(&T) -> String) -> Option<T> {
         match result {
             Ok(part) => {
-                self.say("ok", name, &describe(&part));
+                self.say(State::Ok, name, &describe(&part));
                 Some(part)
             }
             Err(error) => {
                 self.healthy = false;
-                self.say("wrong", name, &error.to_string());
+                self.say(State::Wrong, name, &error.to_string());
                 None
             }
         }
     }
 
-    fn say(&self, state: &str, name: &str, text: &str) {
-        // Nobody needs to read it.
-        let _ = writeln!(std::io::stdout(), "{state:<6} {name:<19} {text}");
+    fn say(&mut self, state: State, name: &str, text: &str) {
+        if !self.json {
+            let (style, word) = match state {
+                State::Ok => (AnsiColor::Green.on_default(), "ok"),
+                State::Wrong => (AnsiColor::Red.on_default().bold(), "wrong"),
+                State::Untried => (Style::new(), "-"),
+            };
+            // Nobody needs to read it.
+            let _ = writeln!(anstream::stdout(), "{style}{word:<6}{style:#} {name:<19} {text}");
+        }
+        self.checks.push(Check { name: name.to_owned(), state, text: text.to_owned() });
     }
 }
 

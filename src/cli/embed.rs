@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use super::output;
 use crate::app::load_embedder;
 use crate::ingest::IngestLimits;
 use crate::ingest::files::Documents;
@@ -17,6 +18,11 @@ use crate::text::{Tokenizer, chunk_document};
 
 /// Texts of one call: many full batches.
 const TOGETHER: usize = 1024;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  retro embed samples/
+  retro embed notes/ --vectors notes.f32 --texts notes.jsonl --json";
 
 #[derive(Args)]
 pub struct EmbedArgs {
@@ -32,6 +38,9 @@ pub struct EmbedArgs {
     /// File for the texts of the chunks: a JSON string a line, in the order of the vectors
     #[arg(long, value_name = "FILE")]
     texts: Option<PathBuf>,
+    /// Print how fast as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Serialize)]
@@ -45,7 +54,7 @@ struct Embedded<'a> {
     chunks_per_second: f64,
 }
 
-/// Cuts files into chunks and embeds them, without a database; prints how fast as JSON.
+/// Cuts files into chunks and embeds them, without a database; prints how fast.
 pub async fn run(args: EmbedArgs, settings: Settings) -> anyhow::Result<()> {
     let tokenizer = Tokenizer::load(&ModelFolder::tokenizer_in(&settings.model))?;
     let runtime = Runtime::load(settings.onnxruntime.as_deref())?;
@@ -59,7 +68,7 @@ pub async fn run(args: EmbedArgs, settings: Settings) -> anyhow::Result<()> {
                 let chunks = chunk_document(&tokenizer, document.text());
                 texts.extend(chunks.iter().map(|chunk| document.text()[chunk.bytes.clone()].to_owned()));
             }
-            Err(skipped) => eprintln!("skipped {skipped}"),
+            Err(skipped) => output::item(format_args!("skipped {skipped}")),
         }
         if texts.len() >= most {
             texts.truncate(most);
@@ -97,6 +106,11 @@ pub async fn run(args: EmbedArgs, settings: Settings) -> anyhow::Result<()> {
         seconds,
         chunks_per_second: chunks as f64 / seconds,
     };
-    println!("{}", serde_json::to_string(&embedded)?);
-    Ok(())
+    if args.json {
+        return Ok(output::json(&embedded)?);
+    }
+    let Embedded { embedder, precision, dimension, chunks_per_second, .. } = embedded;
+    Ok(output::line(format_args!(
+        "{chunks} chunks embedded in {seconds:.1} s ({chunks_per_second:.1} a second), by {embedder} ({dimension} dimensions, {precision})"
+    ))?)
 }

@@ -3,14 +3,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
+use serde::Serialize;
 
 use super::interrupt::{INTERRUPTED, on_interrupt};
+use super::output;
 use super::progress::Progress;
 use crate::app::Parts;
 use crate::ingest::IngestLimits;
 use crate::ingest::interchange::{Import, ImportOptions};
 use crate::names::CollectionName;
 use crate::settings::Settings;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  retro import library.parquet
+  retro import part-*.parquet --collection library";
 
 #[derive(Args)]
 pub struct ImportArgs {
@@ -23,14 +30,26 @@ pub struct ImportArgs {
     /// Embed all texts here, whatever embeddings the files have
     #[arg(long)]
     embed_again: bool,
+    /// Print what was taken in as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    documents: u64,
+    chunks: u64,
+    seconds: f64,
+    /// False where Ctrl-C came before the end.
+    complete: bool,
 }
 
 /// Checks all files first, and then takes them in.
 pub async fn run(args: ImportArgs, settings: Settings) -> anyhow::Result<ExitCode> {
     let collection = args.collection.map(|name| CollectionName::parse("collection", &name)).transpose()?;
     let options = ImportOptions { collection, embed_again: args.embed_again, limits: IngestLimits::from(&settings) };
-    let parts = Parts::load(&settings).await?;
     let stop = on_interrupt()?;
+    let parts = Parts::load(&settings).await?;
     let bar = Arc::new(Progress::new(0));
     let show = |doing: &'static str| {
         let bar = Arc::clone(&bar);
@@ -44,15 +63,22 @@ pub async fn run(args: ImportArgs, settings: Settings) -> anyhow::Result<ExitCod
     let import = import.inspect_err(|_| bar.end())?;
     let Some(import) = import else {
         bar.end();
-        eprintln!("retro: stopped before the end; nothing was written");
+        output::note("stopped before the end; nothing was written");
         return Ok(ExitCode::from(INTERRUPTED));
     };
     let imported = import.run(&stop, show("importing")).await;
     bar.end();
     let imported = imported?;
-    println!("{} documents in {} chunks imported, in {:.1} s", imported.documents, imported.chunks, bar.seconds());
-    if stop.is_cancelled() {
-        eprintln!("retro: stopped; these documents are in, and the same command completes the rest");
+    let report =
+        Report { documents: imported.documents, chunks: imported.chunks, seconds: bar.seconds(), complete: !stop.is_cancelled() };
+    if args.json {
+        output::json(&report)?;
+    } else {
+        let Report { documents, chunks, seconds, .. } = report;
+        output::line(format_args!("{documents} documents in {chunks} chunks imported, in {seconds:.1} s"))?;
+    }
+    if !report.complete {
+        output::note("stopped; these documents are in, and the same command completes the rest");
         return Ok(ExitCode::from(INTERRUPTED));
     }
     Ok(ExitCode::SUCCESS)

@@ -1,3 +1,4 @@
+use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -5,6 +6,7 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use serde::Serialize;
 
+use super::output;
 use crate::app::Parts;
 use crate::ingest::IngestLimits;
 use crate::ingest::files::Documents;
@@ -15,6 +17,11 @@ use crate::text::chunk_document;
 
 /// Queries of one call where only the answers count.
 const TOGETHER: usize = 64;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  retro index
+  retro index library --measure held-out/ --nprobes 10,20,40 --json";
 
 #[derive(Args)]
 pub struct IndexArgs {
@@ -40,6 +47,9 @@ pub struct IndexArgs {
     /// Chunks whose exact distance is computed, for each neighbour
     #[arg(long, value_name = "N,N", value_delimiter = ',', default_value = "4")]
     refine: Vec<u32>,
+    /// Print JSON: one object for what was built, then one a line for what was measured
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Serialize)]
@@ -64,7 +74,7 @@ struct Measured {
     p99_ms: f64,
 }
 
-/// Makes or extends a collection's index, and measures it; prints lines of JSON.
+/// Makes or extends a collection's index, and measures it.
 pub async fn run(args: IndexArgs, settings: Settings) -> anyhow::Result<()> {
     let collection = CollectionName::parse("collection", &args.collection)?;
     // The index is to answer, not the memory.
@@ -84,7 +94,7 @@ pub async fn run(args: IndexArgs, settings: Settings) -> anyhow::Result<()> {
         bytes_on_disk: database.bytes(&collection).await?,
         collection: collection.clone(),
     };
-    println!("{}", serde_json::to_string(&built)?);
+    built.print(args.json)?;
     if args.measure.is_empty() {
         return Ok(());
     }
@@ -96,10 +106,45 @@ pub async fn run(args: IndexArgs, settings: Settings) -> anyhow::Result<()> {
         for &refine in &args.refine {
             let effort = Effort { exact: Some(false), nprobes: Some(nprobes), refine: Some(refine) }.validate("--")?;
             let options = SearchOptions { effort, ..SearchOptions::new(collection.clone(), args.neighbours) };
-            println!("{}", serde_json::to_string(&measure(database, &options, &queries, &nearest).await?)?);
+            measure(database, &options, &queries, &nearest).await?.print(args.json)?;
         }
     }
     Ok(())
+}
+
+impl Built {
+    fn print(&self, json: bool) -> io::Result<()> {
+        if json {
+            return output::json(self);
+        }
+        let Self { collection, chunks, seconds, .. } = self;
+        output::line(match &self.index {
+            Some(index) => format!(
+                "{collection}: {} of {chunks} chunks indexed, in {seconds:.1} s; {} are searched beside the index",
+                index.indexed, index.unindexed
+            ),
+            None => format!("{collection}: {chunks} chunks without an index; all are searched"),
+        })
+    }
+}
+
+impl Measured {
+    fn print(&self, json: bool) -> io::Result<()> {
+        if json {
+            return output::json(self);
+        }
+        let usual = || "default".to_owned();
+        output::line(format_args!(
+            "nprobes {:>4}, refine {:>3}: recall {:.4}, p50 {:.2} ms, p99 {:.2} ms ({} queries, {} neighbours)",
+            self.nprobes.map_or_else(usual, |number| number.to_string()),
+            self.refine.map_or_else(usual, |number| number.to_string()),
+            self.recall,
+            self.p50_ms,
+            self.p99_ms,
+            self.queries,
+            self.neighbours
+        ))
+    }
 }
 
 /// Embeddings of the files' first chunks.
@@ -114,7 +159,7 @@ async fn queries(args: &IndexArgs, parts: &Parts, settings: &Settings) -> anyhow
                 let chunks = chunk_document(&parts.tokenizer, document.text());
                 texts.extend(chunks.iter().map(|chunk| document.text()[chunk.bytes.clone()].to_owned()));
             }
-            Err(skipped) => eprintln!("skipped {skipped}"),
+            Err(skipped) => output::item(format_args!("skipped {skipped}")),
         }
     }
     texts.truncate(args.queries);

@@ -7,14 +7,30 @@ use jiff::Timestamp;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::output;
 use crate::catalogue::{ApiKey, Catalogue, KeyState};
 use crate::keys::{Scope, Scopes, Secret};
 use crate::names::KeyName;
 use crate::settings::Settings;
 
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  retro keys create web --scope complete
+  retro keys create loader --scope ingest --scope complete --expires 90d --json";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  retro keys list
+  retro keys list --json";
+
+const REVOKE_EXAMPLES: &str = "\
+Examples:
+  retro keys revoke 0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867";
+
 #[derive(Subcommand)]
 pub enum KeysCommand {
     /// Make a key and print it: it is shown this once
+    #[command(after_help = CREATE_EXAMPLES)]
     Create {
         #[command(flatten)]
         args: CreateArgs,
@@ -22,6 +38,7 @@ pub enum KeysCommand {
         settings: Settings,
     },
     /// List the keys, without what is secret of them
+    #[command(after_help = LIST_EXAMPLES)]
     List {
         #[command(flatten)]
         args: ListArgs,
@@ -29,6 +46,7 @@ pub enum KeysCommand {
         settings: Settings,
     },
     /// End a key for good; a running server refuses it from then on
+    #[command(after_help = REVOKE_EXAMPLES)]
     Revoke {
         #[command(flatten)]
         args: RevokeArgs,
@@ -41,17 +59,20 @@ pub enum KeysCommand {
 pub struct CreateArgs {
     /// What to call it, in lists and in the server's log
     name: String,
-    /// What it allows: `complete`, `ingest` or `admin`; may be given several times
+    /// What it allows: `complete`, `ingest`, `metrics` or `admin`; may be given several times
     #[arg(long = "scope", value_name = "SCOPE", required = true)]
     scopes: Vec<Scope>,
     /// How long it is taken, like 90d: a number of s, m, h, d or w [default: until it is revoked]
     #[arg(long, value_name = "TIME", value_parser = lifetime)]
     expires: Option<Duration>,
+    /// Print the key, and what is known of it, as JSON
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
 pub struct ListArgs {
-    /// Prints them as JSON
+    /// Print them as JSON: one list
     #[arg(long)]
     json: bool,
 }
@@ -60,6 +81,17 @@ pub struct ListArgs {
 pub struct RevokeArgs {
     /// The key's id, which `retro keys list` says
     id: Uuid,
+    /// Print what is known of the key as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Created<'a> {
+    /// The key itself.
+    secret: &'a str,
+    #[serde(flatten)]
+    key: Listed<'a>,
 }
 
 #[derive(Serialize)]
@@ -67,6 +99,12 @@ struct Listed<'a> {
     #[serde(flatten)]
     key: &'a ApiKey,
     state: KeyState,
+}
+
+impl<'a> Listed<'a> {
+    fn of(key: &'a ApiKey, now: Timestamp) -> Self {
+        Self { key, state: key.state(now) }
+    }
 }
 
 impl KeysCommand {
@@ -84,7 +122,7 @@ pub async fn run(command: KeysCommand) -> anyhow::Result<()> {
     match command {
         KeysCommand::Create { args, .. } => create(args, &catalogue).await?,
         KeysCommand::List { args, .. } => list(&args, &catalogue).await?,
-        KeysCommand::Revoke { args, .. } => revoke(args.id, &catalogue).await?,
+        KeysCommand::Revoke { args, .. } => revoke(&args, &catalogue).await?,
     }
     catalogue.close().await;
     Ok(())
@@ -97,17 +135,20 @@ async fn create(args: CreateArgs, catalogue: &Catalogue) -> anyhow::Result<()> {
     let expires_at = args.expires.map(end).transpose()?;
     let secret = Secret::random();
     let key = catalogue.add_key(&secret, &name, &scopes, expires_at).await?;
+    if args.json {
+        return Ok(output::json(&Created { secret: secret.reveal(), key: Listed::of(&key, Timestamp::now()) })?);
+    }
     let until = key.expires_at.map_or_else(|| "until it is revoked".to_owned(), |end| format!("until {}", to_the_second(end)));
-    eprintln!("retro: key {} `{}` for {} is taken {until}. It is shown this once:", key.id, key.name, key.scopes);
+    output::note(format_args!("key {} `{}` for {} is taken {until}. It is shown this once:", key.id, key.name, key.scopes));
     // Alone on the output, so that a script can take it.
-    Ok(writeln!(io::stdout(), "{}", secret.reveal())?)
+    Ok(output::line(secret.reveal())?)
 }
 
 async fn list(args: &ListArgs, catalogue: &Catalogue) -> anyhow::Result<()> {
     let (keys, now) = (catalogue.keys().await?, Timestamp::now());
     let mut out = io::stdout().lock();
     if args.json {
-        let listed: Vec<_> = keys.iter().map(|key| Listed { key, state: key.state(now) }).collect();
+        let listed: Vec<_> = keys.iter().map(|key| Listed::of(key, now)).collect();
         return Ok(writeln!(out, "{}", serde_json::to_string_pretty(&listed)?)?);
     }
     if keys.is_empty() {
@@ -144,9 +185,13 @@ fn columns(key: &ApiKey, now: Timestamp) -> [String; 7] {
     ]
 }
 
-async fn revoke(id: Uuid, catalogue: &Catalogue) -> anyhow::Result<()> {
+async fn revoke(args: &RevokeArgs, catalogue: &Catalogue) -> anyhow::Result<()> {
+    let id = args.id;
     let key = catalogue.revoke_key(id).await?.with_context(|| format!("there is no key {id}; `retro keys list` lists them"))?;
-    Ok(writeln!(io::stdout(), "key {} `{}` is revoked", key.id, key.name)?)
+    if args.json {
+        return Ok(output::json(&Listed::of(&key, Timestamp::now()))?);
+    }
+    Ok(output::line(format_args!("key {} `{}` is revoked", key.id, key.name))?)
 }
 
 fn to_the_second(time: Timestamp) -> String {

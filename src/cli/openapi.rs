@@ -1,8 +1,7 @@
-use std::io::Write;
+use super::output;
 
 /// Prints the description that `/openapi.json` serves.
 pub fn run() -> anyhow::Result<()> {
     let text = crate::http::document().to_pretty_json()?;
-    writeln!(std::io::stdout(), "{text}")?;
-    Ok(())
+    Ok(output::line(text)?)
 }

@@ -2,14 +2,19 @@
 
 use std::io::{self, Write};
 
+use anstyle::Style;
+
 use crate::generate::NeighbourView;
 
-/// Writes the neighbours of one chunk of text.
+const HEAD: Style = Style::new().bold();
+const PLACE: Style = Style::new().dimmed();
+
+/// Writes the neighbours of one chunk of text. `out` drops the styles where they are not wanted.
 ///
 /// # Errors
 /// The output is closed.
 pub fn neighbours(out: &mut impl Write, chunk: u32, text: &str, neighbours: &[NeighbourView]) -> io::Result<()> {
-    writeln!(out, "chunk {chunk}: {}", one_line(text))?;
+    writeln!(out, "{HEAD}chunk {chunk}:{HEAD:#} {}", one_line(text))?;
     if neighbours.is_empty() {
         writeln!(out, "  no neighbours")?;
     }
@@ -17,7 +22,7 @@ pub fn neighbours(out: &mut impl Write, chunk: u32, text: &str, neighbours: &[Ne
         let document = neighbour.document_id.as_deref().unwrap_or("given");
         let place = neighbour.chunk_index.map_or_else(String::new, |index| format!(" chunk {index}"));
         let distance = neighbour.distance.map_or_else(String::new, |distance| format!("  distance {distance:.3}"));
-        writeln!(out, "  {}. {document}{place}{distance}", at + 1)?;
+        writeln!(out, "  {}. {PLACE}{document}{place}{distance}{PLACE:#}", at + 1)?;
         writeln!(out, "     {}", one_line(&neighbour.neighbour))?;
         if !neighbour.continuation.is_empty() {
             writeln!(out, "     > {}", one_line(&neighbour.continuation))?;

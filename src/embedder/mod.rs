@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 pub use folder::EmbedderFiles;
 pub use precision::Precision;
@@ -46,6 +47,8 @@ pub struct Embedder {
 struct Job {
     texts: Vec<String>,
     cores: Cores,
+    /// Of whoever asks.
+    span: Span,
     answer: oneshot::Sender<Result<Vec<Vec<f32>>, EmbedderError>>,
 }
 
@@ -96,7 +99,7 @@ impl Embedder {
             return Ok(Vec::new());
         }
         let (answer, result) = oneshot::channel();
-        jobs.send(Job { texts, cores, answer }).await.map_err(|_| EmbedderError::Stopped)?;
+        jobs.send(Job { texts, cores, span: Span::current(), answer }).await.map_err(|_| EmbedderError::Stopped)?;
         result.await.map_err(|_| EmbedderError::Stopped)?
     }
 

@@ -4,10 +4,12 @@ use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::batches::Batches;
 use super::tokens::Tokens;
 use super::{EmbedderError, EmbedderFiles, Job};
+use crate::metrics::{self, Purpose};
 use crate::onnx::{Array, Cores, Graph};
 
 /// Most padded tokens in one run of the graph: larger batches are no faster, and their buffers leave the processor's caches.
@@ -25,12 +27,6 @@ pub(super) struct Worker {
     last_query: Option<Instant>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
-    Documents,
-    Queries,
-}
-
 /// Texts of documents, which may be many, and of queries, which somebody waits for.
 pub(super) struct Queues {
     pub documents: mpsc::Receiver<Job>,
@@ -39,19 +35,19 @@ pub(super) struct Queues {
 
 impl Queues {
     /// The next job whose asker still waits, a query's first; none when all handles are gone.
-    fn next(&mut self) -> Option<(Of, Job)> {
+    fn next(&mut self) -> Option<(Purpose, Job)> {
         loop {
             let next = async {
                 tokio::select! {
                     biased;
-                    Some(job) = self.queries.recv() => Some((Of::Queries, job)),
-                    Some(job) = self.documents.recv() => Some((Of::Documents, job)),
+                    Some(job) = self.queries.recv() => Some((Purpose::Queries, job)),
+                    Some(job) = self.documents.recv() => Some((Purpose::Documents, job)),
                     else => None,
                 }
             };
-            let (of, job) = block_on(next)?;
+            let (purpose, job) = block_on(next)?;
             if !job.answer.is_closed() {
-                return Some((of, job));
+                return Some((purpose, job));
             }
         }
     }
@@ -61,7 +57,7 @@ impl Worker {
     pub fn load(graph: Graph, folder: &Path, about: &EmbedderFiles, tokens: Arc<Tokens>) -> Result<Self, EmbedderError> {
         let error = |reason: String| EmbedderError::Folder { path: folder.display().to_string(), reason };
         let mut worker = Self { graph, tokens, pad_token: about.pad_token, last_query: None };
-        let probe = worker.embed(&["probe".to_owned()], Cores::All, Self::whole)?;
+        let probe = worker.embed(&["probe".to_owned()], Cores::All, Purpose::Queries, Self::whole)?;
         if probe[0].len() != about.dimension {
             return Err(error(format!("model.onnx gives vectors of {}, embedder.json says {}", probe[0].len(), about.dimension)));
         }
@@ -69,12 +65,13 @@ impl Worker {
     }
 
     pub fn run(mut self, mut queues: Queues) {
-        while let Some((of, job)) = queues.next() {
-            if of == Of::Queries {
+        while let Some((purpose, job)) = queues.next() {
+            if purpose == Purpose::Queries {
                 self.answer(job);
                 continue;
             }
-            let result = self.embed(&job.texts, job.cores, |worker| {
+            let _run = run_span(&job).entered();
+            let result = self.embed(&job.texts, job.cores, purpose, |worker| {
                 while let Ok(query) = queues.queries.try_recv() {
                     worker.answer(query);
                 }
@@ -90,7 +87,8 @@ impl Worker {
 
     fn answer(&mut self, query: Job) {
         if !query.answer.is_closed() {
-            let result = self.embed(&query.texts, query.cores, Self::whole);
+            let _run = run_span(&query).entered();
+            let result = self.embed(&query.texts, query.cores, Purpose::Queries, Self::whole);
             let _ = query.answer.send(result);
             self.last_query = Some(Instant::now());
         }
@@ -105,10 +103,14 @@ impl Worker {
         &mut self,
         texts: &[String],
         cores: Cores,
+        purpose: Purpose,
         mut before: impl FnMut(&mut Self) -> usize,
     ) -> Result<Vec<Vec<f32>>, EmbedderError> {
         let ids = texts.iter().map(|text| self.tokens.ids(text)).collect::<Result<Vec<_>, _>>()?;
         let lengths: Vec<usize> = ids.iter().map(Vec::len).collect();
+        let metrics = metrics::get();
+        metrics.embedder_texts.of(purpose).inc_by(texts.len() as u64);
+        metrics.embedder_tokens.of(purpose).inc_by(lengths.iter().sum::<usize>() as u64);
         let mut batches = Batches::of(&lengths);
         let mut vectors = vec![Vec::new(); texts.len()];
         while let Some(places) = batches.next(before(self)) {
@@ -124,7 +126,9 @@ impl Worker {
             }
             let shape = [places.len(), width];
             let (input, mask) = (Array::i64(&shape, &input), Array::i64(&shape, &mask));
+            let began = Instant::now();
             let outputs = self.graph.run(&[("input_ids", &input), ("attention_mask", &mask)], &["embedding"], cores)?;
+            metrics.embedder_run_duration.of(purpose).observe(began.elapsed().as_secs_f64());
             let embedding = outputs[0].memory.slice::<f32>();
             let dimension = embedding.len() / places.len();
             for (&at, vector) in places.iter().zip(embedding.chunks_exact(dimension)) {
@@ -133,4 +137,9 @@ impl Worker {
         }
         Ok(vectors)
     }
+}
+
+/// A child of whoever asks, whose runs are on another thread.
+fn run_span(job: &Job) -> Span {
+    tracing::trace_span!(parent: &job.span, "embedder_run", texts = job.texts.len())
 }

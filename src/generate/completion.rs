@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tracing::Span;
 
 use super::GenerateError;
 use super::events::{
@@ -13,6 +14,7 @@ use super::events::{
 use super::request::{ProvidedNeighbour, ValidCompletion};
 use super::sampler::{Sampler, greatest, log_sum_exp};
 use super::stops::{Found, Stops};
+use crate::metrics::{self, Ended};
 use crate::model::{Manifest, NeighbourTokens};
 use crate::neighbours::Neighbour;
 use crate::text::{TokenId, Tokenizer, Utf8Stream};
@@ -47,6 +49,8 @@ pub(super) struct CompletionRun {
     completion_tokens: usize,
     retrieval: RetrievalSummary,
     clock: Clock,
+    /// Around all that is done for it.
+    span: Span,
 }
 
 /// The prompt, where it comes before the completion.
@@ -63,6 +67,7 @@ struct Clock {
     queued: Duration,
     admitted: Option<Instant>,
     first_logits: Option<Instant>,
+    last_token: Option<Instant>,
     retrieval: Duration,
     prefill_retrieval: Duration,
 }
@@ -91,7 +96,12 @@ impl CompletionRun {
             completion_tokens: 0,
             retrieval: RetrievalSummary::of(&request.retrieval),
             clock: Clock::default(),
+            span: tracing::debug_span!("generation", prompt_tokens = request.prompt.len(), choices = request.choices),
         }
+    }
+
+    pub fn span(&self) -> &Span {
+        &self.span
     }
 
     /// Other choices that will go on from its prompt.
@@ -109,7 +119,13 @@ impl CompletionRun {
         self.events.is_closed()
     }
 
+    /// Its client has gone.
+    pub fn left(&self) {
+        metrics::get().completions.of(Ended::Canceled).inc();
+    }
+
     pub fn fail(self, error: GenerateError) {
+        metrics::get().completions.of(Ended::Error).inc();
         // Who has gone needs no reason.
         let _ = self.events.try_send(Err(error));
     }
@@ -134,6 +150,7 @@ impl CompletionRun {
 
     /// At a boundary no new neighbours were there.
     pub fn late(&mut self) {
+        metrics::get().retrieval_late.inc();
         self.retrieval.late += 1;
     }
 
@@ -158,15 +175,14 @@ impl CompletionRun {
     /// Samples a token from the logits [V] of the last one, and sends what it makes certain.
     pub fn next(&mut self, logits: &[f32]) -> Result<Next, Gone> {
         if self.clock.first_logits.is_none() {
-            self.clock.first_logits = Some(Instant::now());
-            self.clock.prefill_retrieval = self.clock.retrieval;
+            self.begin();
             self.send_echo()?;
         }
         let token = self.sampler.sample(logits);
         if token == self.end_of_text {
             return self.finish(FinishReason::Stop);
         }
-        self.completion_tokens += 1;
+        self.count();
         let logprobs = self.logprobs.map(|count| self.log_probs(logits, token, count));
         let (piece, stopped) = self.text.push(self.tokenizer.bytes(token));
         if !piece.is_empty() || logprobs.is_some() {
@@ -181,6 +197,29 @@ impl CompletionRun {
             return self.finish(FinishReason::Length);
         }
         Ok(Next::Token(token))
+    }
+
+    /// The prompt is done with.
+    fn begin(&mut self) {
+        self.clock.first_logits = Some(Instant::now());
+        self.clock.prefill_retrieval = self.clock.retrieval;
+        tracing::debug!(parent: &self.span, choice = self.choice, "the prompt was read");
+        // The other choices go on from the same prompt at the same moment.
+        if self.choice == 0 {
+            let metrics = metrics::get();
+            metrics.prompt_tokens.inc_by(self.prompt_tokens as u64);
+            metrics.time_to_first_token.observe(self.clock.to_first_token().as_secs_f64());
+        }
+    }
+
+    /// Another token was made.
+    fn count(&mut self) {
+        self.completion_tokens += 1;
+        let (metrics, now) = (metrics::get(), Instant::now());
+        metrics.completion_tokens.inc();
+        if let Some(last) = self.clock.last_token.replace(now) {
+            metrics.inter_token_latency.observe((now - last).as_secs_f64());
+        }
     }
 
     fn send_echo(&mut self) -> Result<(), Gone> {
@@ -201,12 +240,18 @@ impl CompletionRun {
 
     fn done(&mut self, finish_reason: FinishReason) -> Result<Next, Gone> {
         let (prompt_tokens, completion_tokens) = (self.prompt_tokens, self.completion_tokens);
+        if self.is_gone() {
+            return Err(Gone);
+        }
+        // First, so that whoever has the answer finds it counted.
+        metrics::get().completions.of(finish_reason.into()).inc();
         self.send(Event::Done(Done {
             choices: vec![FinishedChoice { index: self.choice, finish_reason }],
             retrieval: self.retrieval,
             usage: Usage { prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens },
             timings: self.clock.timings(),
         }))?;
+        tracing::debug!(parent: &self.span, choice = self.choice, completion_tokens, ?finish_reason, "the choice ended");
         Ok(Next::Done)
     }
 
@@ -236,6 +281,11 @@ impl CompletionRun {
 }
 
 impl Clock {
+    /// From the queue on.
+    fn to_first_token(&self) -> Duration {
+        self.queued + self.admitted.map_or(Duration::ZERO, |admitted| admitted.elapsed())
+    }
+
     fn timings(&self) -> Timings {
         let between = |from: Option<Instant>, to: Option<Instant>| match (from, to) {
             (Some(from), Some(to)) => to.duration_since(from),
@@ -249,6 +299,15 @@ impl Clock {
             prefill_ms: milliseconds(prefill.saturating_sub(self.prefill_retrieval)),
             first_token_ms: milliseconds(prefill),
             decode_ms: milliseconds(decode.saturating_sub(self.retrieval - self.prefill_retrieval)),
+        }
+    }
+}
+
+impl From<FinishReason> for Ended {
+    fn from(reason: FinishReason) -> Self {
+        match reason {
+            FinishReason::Length => Self::Length,
+            FinishReason::Stop => Self::Stop,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tracing::Span;
 use utoipa::ToSchema;
 
 use super::GenerateError;
@@ -208,12 +209,14 @@ pub struct EventStream {
     /// The end of the choices that have ended, while others go on.
     ended: Option<Done>,
     mean_ms: Arc<AtomicU64>,
+    /// Of the request that asked for it.
+    asker: Span,
 }
 
 impl EventStream {
     /// `mean_ms` is the running mean of the completions' times, which this one's end adds to.
     pub(super) fn new(receiver: mpsc::Receiver<Result<Event, GenerateError>>, choices: usize, mean_ms: Arc<AtomicU64>) -> Self {
-        Self { receiver, choices, ended: None, mean_ms }
+        Self { receiver, choices, ended: None, mean_ms, asker: Span::current() }
     }
 
     /// The next event; none after the last.
@@ -234,8 +237,29 @@ impl EventStream {
             let taken = (timings.retrieval_ms + timings.prefill_ms + timings.decode_ms) as u64;
             let mean = self.mean_ms.load(Ordering::Relaxed);
             self.mean_ms.store(if mean == 0 { taken } else { (mean * 7 + taken) / 8 }, Ordering::Relaxed);
+            self.log(&done);
             return Some(Ok(Event::Done(done)));
         }
+    }
+
+    /// Says what the completion came to beside the line of its request, which may have asked for several.
+    fn log(&self, done: &Done) {
+        if self.asker.is_disabled() {
+            return;
+        }
+        let (Usage { prompt_tokens, completion_tokens, .. }, timings) = (done.usage, done.timings);
+        let Timings { queue_ms, retrieval_ms, prefill_ms, first_token_ms, decode_ms } = timings;
+        tracing::info!(
+            parent: &self.asker,
+            prompt_tokens,
+            completion_tokens,
+            queue_ms,
+            retrieval_ms,
+            prefill_ms,
+            first_token_ms,
+            decode_ms,
+            "completed"
+        );
     }
 }
 

@@ -17,6 +17,7 @@ use super::request::{Limits, MAX_CHOICES, NeighbourSource, ValidCompletion, Vali
 use super::retriever::Retriever;
 use super::scheduler::{Message, Scheduler};
 use super::score::{GivenText, Score, ScoreAnswer, ScoreRun, Scored};
+use crate::metrics;
 use crate::model::{Encoder, Manifest, Model, NeighbourTokens};
 use crate::text::{Grid, TokenId, Tokenizer};
 
@@ -66,6 +67,7 @@ impl Generator {
             })
             .map_err(|e| GenerateError::Model(format!("its thread cannot be started: {e}")))?;
         let max_queue = max_queue.max(1);
+        metrics::get().sequence_slots.set(slots as i64);
         Ok(Self {
             messages,
             places: Arc::new(Semaphore::new(max_queue)),
@@ -136,7 +138,10 @@ impl Generator {
         if self.stop.is_cancelled() {
             return Err(GenerateError::ShuttingDown);
         }
-        let overloaded = || GenerateError::Overloaded { retry_after_seconds: self.retry_after() };
+        let overloaded = || {
+            metrics::get().queue_refusals.inc();
+            GenerateError::Overloaded { retry_after_seconds: self.retry_after() }
+        };
         let number = u32::try_from(number).map_err(|_| overloaded())?;
         Arc::clone(&self.places).try_acquire_many_owned(number).map_err(|_| overloaded())
     }

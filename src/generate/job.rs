@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
+use tracing::Span;
 
 use super::GenerateError;
 use super::completion::{CompletionRun, Gone, Next};
@@ -42,6 +43,22 @@ impl Work {
         match self {
             Self::Complete(run) => run.is_gone(),
             Self::Score(run) => run.is_gone(),
+        }
+    }
+
+    /// Around all that is done for it.
+    pub fn span(&self) -> &Span {
+        match self {
+            Self::Complete(run) => run.span(),
+            Self::Score(run) => run.span(),
+        }
+    }
+
+    /// Whoever asked has gone.
+    pub fn left(&self) {
+        match self {
+            Self::Complete(run) => run.left(),
+            Self::Score(_) => {}
         }
     }
 

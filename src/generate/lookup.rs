@@ -4,14 +4,16 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tracing::{Instrument, Span};
 
 use super::GenerateError;
 use super::events::NeighbourView;
 use super::retriever::Retriever;
 use super::scheduler::{Message, Ticket};
+use crate::metrics::{self, Stage};
 use crate::model::{ChunkNeighbours, EncodedNeighbours, Encoder, NeighbourTokens};
 use crate::neighbours::{Neighbour, SearchOptions};
-use crate::onnx::Cores;
+use crate::onnx::{Cores, OnnxError};
 use crate::text::{TokenId, Tokenizer};
 
 /// A chunk whose neighbours are wanted, or the newest tokens in its place.
@@ -38,6 +40,8 @@ pub(super) struct Request {
     pub cores: Cores,
     pub source: Source,
     pub queries: Vec<Query>,
+    /// Of the sequence.
+    pub span: Span,
 }
 
 impl Request {
@@ -82,15 +86,26 @@ impl Lookup for Aside {
     fn begin(&self, requests: Vec<Request>) {
         for group in grouped(requests) {
             let (worker, answers, alive) = (self.worker.clone(), self.answers.clone(), Arc::clone(&self.alive));
-            self.runtime.spawn(async move {
+            let span = span_of(&group);
+            let look_up = async move {
                 for answer in worker.answer(group).await {
                     // The scheduler may have ended meanwhile.
                     let _ = answers.send(Message::Answer(answer));
                 }
                 drop(alive);
-            });
+            };
+            self.runtime.spawn(look_up.instrument(span));
         }
     }
+}
+
+/// A child of the first sequence's span, with links to the others'.
+fn span_of(group: &[Request]) -> Span {
+    let span = tracing::debug_span!(parent: &group[0].span, "look_up", sequences = group.len());
+    for request in &group[1..] {
+        span.follows_from(&request.span);
+    }
+    span
 }
 
 /// Requests that search alike are one batch.
@@ -140,7 +155,7 @@ impl Worker {
                 chunks.push(ChunkNeighbours { hidden: std::mem::take(&mut query.hidden), neighbours: tokens.clone() });
             }
         }
-        let mut encoded = self.encoder.encode(cores, chunks).await?.into_iter();
+        let mut encoded = self.encode(cores, chunks).await?.into_iter();
         let mut found = texts.into_iter().zip(neighbours);
         Ok(requests
             .into_iter()
@@ -152,6 +167,20 @@ impl Worker {
                 Answer { ticket: request.ticket, found: Ok(of_request.collect()), version }
             })
             .collect())
+    }
+
+    async fn encode(&self, cores: Cores, chunks: Vec<ChunkNeighbours>) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
+        if chunks.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (metrics, began) = (metrics::get(), Instant::now());
+        let span = tracing::debug_span!("encode", chunks = chunks.len());
+        let encoded = self.encoder.encode(cores, chunks).instrument(span).await;
+        match &encoded {
+            Ok(_) => metrics.retrieval_duration.of(Stage::Encode).observe(began.elapsed().as_secs_f64()),
+            Err(_) => metrics.retrieval_failures.inc(),
+        }
+        encoded
     }
 
     /// All requests have the same source where it is a search; any other request is alone.

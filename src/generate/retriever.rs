@@ -1,9 +1,13 @@
 use std::sync::Arc;
+use std::time::Instant;
+
+use tracing::Instrument;
 
 use super::events::{ChunkRetrieval, NeighbourView};
 use super::request::Alignment;
 use crate::batch_cache::BatchCache;
 use crate::embedder::{Embedder, EmbedderError};
+use crate::metrics::{self, Stage};
 use crate::neighbours::{Database, DatabaseError, Neighbour, SearchOptions};
 use crate::onnx::Cores;
 use crate::text::{Grid, Tokenizer};
@@ -46,7 +50,7 @@ impl Retriever {
     pub fn new(tokenizer: Arc<Tokenizer>, embedder: Embedder, database: Database, cache_bytes: u64) -> Self {
         let entry = (embedder.dimension() * size_of::<f32>()) as u64;
         let weigh = |text: &String, vector: &Arc<[f32]>| (text.len() + size_of_val(&**vector)) as u64;
-        let vectors = Arc::new(BatchCache::new(cache_bytes, entry, weigh));
+        let vectors = Arc::new(BatchCache::new(metrics::Cache::Vectors, cache_bytes, entry, weigh));
         Self { tokenizer, embedder, database, vectors }
     }
 
@@ -68,8 +72,30 @@ impl Retriever {
         queries: Vec<String>,
         options: &SearchOptions,
     ) -> Result<Retrieved, RetrievalError> {
-        let vectors = self.embed(cores, queries).await?;
-        let found = self.database.search(vectors, options).await.map_err(|error| RetrievalError::Database(Arc::new(error)))?;
+        let found = self.search(cores, queries, options).await;
+        let metrics = metrics::get();
+        match &found {
+            Ok(found) => {
+                metrics.retrieval_lookups.inc_by(found.neighbours.len() as u64);
+                let neighbours = found.neighbours.iter().flatten();
+                neighbours.for_each(|neighbour| metrics.neighbour_distance.observe(neighbour.distance.into()));
+            }
+            Err(_) => metrics.retrieval_failures.inc(),
+        }
+        found
+    }
+
+    async fn search(&self, cores: Cores, queries: Vec<String>, options: &SearchOptions) -> Result<Retrieved, RetrievalError> {
+        let (stages, number) = (&metrics::get().retrieval_duration, queries.len());
+        let began = Instant::now();
+        let span = tracing::debug_span!("embed", queries = number);
+        let vectors = self.embed(cores, queries).instrument(span).await?;
+        stages.of(Stage::Embed).observe(began.elapsed().as_secs_f64());
+        let began = Instant::now();
+        let span = tracing::debug_span!("search", queries = number, collection = %options.collection);
+        let found = self.database.search(vectors, options).instrument(span).await;
+        let found = found.map_err(|error| RetrievalError::Database(Arc::new(error)))?;
+        stages.of(Stage::Search).observe(began.elapsed().as_secs_f64());
         Ok(Retrieved { version: found.version, neighbours: found.neighbours })
     }
 

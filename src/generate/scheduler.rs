@@ -2,6 +2,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use tracing::Span;
+
 use super::GenerateError;
 use super::completion::{Gone, Next};
 use super::engine::Engine;
@@ -9,6 +11,7 @@ use super::events::ChunkRetrieval;
 use super::job::{Job, Work};
 use super::lookup::{Answer, Found, Lookup, Query, Request, Source};
 use super::prefetch::{Boundary, Prefetch};
+use crate::metrics;
 use crate::model::{Logits, Slot};
 use crate::onnx::{Cores, OnnxError};
 use crate::text::{CHUNK_LENGTH, Grid, TokenId};
@@ -89,6 +92,13 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         if !self.requests.is_empty() {
             self.lookup.begin(std::mem::take(&mut self.requests));
         }
+        self.tell_load();
+    }
+
+    fn tell_load(&self) {
+        let metrics = metrics::get();
+        metrics.queue_length.set(self.waiting.len() as i64);
+        metrics.sequences_running.set(self.running.len() as i64);
     }
 
     /// Ends what runs and what waits.
@@ -99,6 +109,7 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         for running in self.running.drain(..) {
             running.work.fail(GenerateError::ShuttingDown);
         }
+        self.tell_load();
     }
 
     /// Takes the neighbours that a sequence waits for or has asked for early.
@@ -128,11 +139,16 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
     }
 
     fn drop_gone(&mut self) {
-        self.waiting.retain(|job| !job.work.is_gone());
+        self.waiting.retain(|job| {
+            let is_gone = job.work.is_gone();
+            if is_gone {
+                job.work.left();
+            }
+            !is_gone
+        });
         for at in (0..self.running.len()).rev() {
             if self.running[at].work.is_gone() {
-                tracing::debug!("a client left before its completion was done");
-                self.end(at, None);
+                self.leave(at);
             }
         }
     }
@@ -147,9 +163,11 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
                 return;
             }
             let mut job = self.waiting.pop_front().expect("there is a first");
+            let waited = job.queued_at.elapsed();
+            metrics::get().queue_wait.observe(waited.as_secs_f64());
             let slot = self.engine.open(job.grid, job.source.is_some()).expect("a slot is free");
             if let Work::Complete(run) = &mut job.work {
-                run.admitted(job.queued_at.elapsed());
+                run.admitted(waited);
             }
             self.running.push(Running {
                 ticket: self.next_ticket,
@@ -198,7 +216,8 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
     fn extend(&mut self, at: usize, from: usize) -> Result<(), OnnxError> {
         let running = &mut self.running[at];
         let to = running.tokens.len().min(from + CHUNK_LENGTH);
-        self.engine.extend(running.slot, &running.tokens[from..to])?;
+        let run = tracing::trace_span!(parent: running.work.span(), "lower", tokens = to - from);
+        run.in_scope(|| self.engine.extend(running.slot, &running.tokens[from..to]))?;
         running.state = State::Extending(to);
         if to == running.tokens.len() {
             let chunks = 0..running.grid.complete_chunks(to);
@@ -222,14 +241,16 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
             })
             .collect();
         running.state = State::Parked(Instant::now());
-        self.requests.push(Request { ticket: running.ticket, cores: Cores::All, source, queries });
+        let span = running.work.span().clone();
+        self.requests.push(Request { ticket: running.ticket, cores: Cores::All, source, queries, span });
     }
 
     /// One span of the upper graph; at the end of the sequence, what follows from its logits.
     fn finish(&mut self, at: usize) -> Result<(), OnnxError> {
         let running = &mut self.running[at];
         let wanted = running.work.logits();
-        let Some(span) = self.engine.finish(running.slot, wanted)? else { return Ok(()) };
+        let run = tracing::trace_span!(parent: running.work.span(), "upper");
+        let Some(span) = run.in_scope(|| self.engine.finish(running.slot, wanted))? else { return Ok(()) };
         if wanted == Logits::All {
             running.work.take(self.engine.logits(), &running.tokens, span.clone());
         }
@@ -283,7 +304,11 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         places.iter().for_each(|&at| self.take_up(at));
         let last = |running: &Running| (running.slot, *running.tokens.last().expect("a prompt has tokens"));
         let batch: Vec<(Slot, TokenId)> = places.iter().map(|&at| last(&self.running[at])).collect();
-        match self.engine.step(&batch) {
+        let (run, began) = (self.step_span(&places), Instant::now());
+        let stepped = run.in_scope(|| self.engine.step(&batch));
+        metrics::get().step_duration.observe(began.elapsed().as_secs_f64());
+        metrics::get().step_rows.observe(places.len() as f64);
+        match stepped {
             Ok(finished) => {
                 // All logits are read before a sequence ends, since others move into its place.
                 let next = |(&at, finished): (&usize, bool)| {
@@ -312,6 +337,18 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         }
     }
 
+    /// A child of the first sequence's span, with links to the others'.
+    fn step_span(&self, places: &[usize]) -> Span {
+        let of = |at: usize| self.running[at].work.span();
+        let span = tracing::trace_span!(parent: of(places[0]), "step", sequences = places.len());
+        if !span.is_disabled() {
+            for &at in &places[1..] {
+                span.follows_from(of(at));
+            }
+        }
+        span
+    }
+
     fn follow(&mut self, at: usize, next: Result<Next, Gone>) {
         let running = &mut self.running[at];
         match next {
@@ -320,8 +357,15 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
                 running.state = State::Decoding;
                 self.prefetch(at);
             }
-            Ok(Next::Done) | Err(Gone) => self.end(at, None),
+            Ok(Next::Done) => self.end(at, None),
+            Err(Gone) => self.leave(at),
         }
+    }
+
+    fn leave(&mut self, at: usize) {
+        tracing::debug!(parent: self.running[at].work.span(), "a client left before its completion was done");
+        self.running[at].work.left();
+        self.end(at, None);
     }
 
     /// Begins to look up what the sequence attends later, where it is time to.
@@ -331,9 +375,9 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         // The last token has no hidden state before the next step.
         let Some((chunk, window)) = prefetch.begin(running.tokens.len() - 1) else { return };
         let (tokens, hidden) = (running.tokens[window].to_vec(), self.engine.chunk_hidden(running.slot, chunk));
-        let queries = vec![Query { chunk, tokens, hidden }];
+        let (queries, span) = (vec![Query { chunk, tokens, hidden }], running.work.span().clone());
         // The sequence goes on meanwhile.
-        self.requests.push(Request { ticket: running.ticket, cores: Cores::AllButOne, source: source.clone(), queries });
+        self.requests.push(Request { ticket: running.ticket, cores: Cores::AllButOne, source: source.clone(), queries, span });
     }
 
     /// Where the next step completes a chunk of a sequence that does not park, says before it what the chunk attends.

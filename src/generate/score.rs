@@ -2,6 +2,7 @@ use std::ops::Range;
 use std::slice::ChunksExact;
 
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use super::GenerateError;
 use super::events::{ChunkRetrieval, RetrievalSummary};
@@ -59,12 +60,19 @@ pub(super) struct ScoreRun {
     last: TokenId,
     scored: Scored,
     answer: Option<oneshot::Sender<Result<Scored, GenerateError>>>,
+    /// Around all that is done for it.
+    span: Span,
 }
 
 impl ScoreRun {
     pub fn new(given: usize, last: TokenId) -> (Self, ScoreAnswer) {
         let (answer, receiver) = oneshot::channel();
-        (Self { given, last, scored: Scored::default(), answer: Some(answer) }, receiver)
+        let span = tracing::debug_span!("scoring", given);
+        (Self { given, last, scored: Scored::default(), answer: Some(answer), span }, receiver)
+    }
+
+    pub fn span(&self) -> &Span {
+        &self.span
     }
 
     pub fn is_gone(&self) -> bool {

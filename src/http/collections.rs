@@ -71,7 +71,10 @@ struct UpdateErrors;
 
 impl IntoResponses for UpdateErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        error_responses(&[BODY_ERRORS, &[Code::InvalidUtf8, Code::InvalidValue, Code::CollectionNotFound, Code::ShuttingDown]])
+        error_responses(&[
+            BODY_ERRORS,
+            &[Code::InvalidValue, Code::CollectionNotFound, Code::CollectionMadeAnew, Code::ShuttingDown],
+        ])
     }
 }
 
@@ -84,6 +87,7 @@ impl IntoResponses for IndexErrors {
             Code::InvalidQuery,
             Code::InvalidValue,
             Code::CollectionNotFound,
+            Code::CollectionMadeAnew,
             Code::ShuttingDown,
         ]])
     }
@@ -93,7 +97,7 @@ struct ListErrors;
 
 impl IntoResponses for ListErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        error_responses(&[&[Code::InvalidQuery, Code::InvalidValue, Code::ShuttingDown]])
+        error_responses(&[&[Code::InvalidQuery, Code::InvalidValue, Code::CollectionMadeAnew, Code::ShuttingDown]])
     }
 }
 
@@ -101,13 +105,31 @@ struct CreateErrors;
 
 impl IntoResponses for CreateErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        error_responses(&[BODY_ERRORS, &[Code::CollectionExists, Code::InvalidValue, Code::ShuttingDown]])
+        error_responses(&[
+            BODY_ERRORS,
+            &[Code::CollectionExists, Code::InvalidValue, Code::CollectionMadeAnew, Code::ShuttingDown],
+        ])
     }
 }
 
 struct OneErrors;
 
 impl IntoResponses for OneErrors {
+    fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
+        error_responses(&[&[
+            Code::InvalidUtf8,
+            Code::InvalidValue,
+            Code::CollectionNotFound,
+            Code::CollectionMadeAnew,
+            Code::ShuttingDown,
+        ]])
+    }
+}
+
+/// What made the chunks does not matter to their removal.
+struct DeleteErrors;
+
+impl IntoResponses for DeleteErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
         error_responses(&[&[Code::InvalidUtf8, Code::InvalidValue, Code::CollectionNotFound, Code::ShuttingDown]])
     }
@@ -215,7 +237,7 @@ async fn show(State(app): State<Arc<App>>, NamePath(name): NamePath) -> Result<a
     operation_id = "delete_collection",
     tag = "Collections",
     params(("name" = inline(CollectionName), Path, description = "The collection's name", example = "library")),
-    responses((status = 204, description = "The collection is gone"), OneErrors)
+    responses((status = 204, description = "The collection is gone"), DeleteErrors)
 )]
 async fn delete(State(app): State<Arc<App>>, NamePath(name): NamePath) -> Result<StatusCode, ApiError> {
     let name = CollectionName::parse("name", &name)?;

@@ -61,6 +61,7 @@ impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Database(error) if made_anew(&error) => error.into(),
+            IngestError::KeyUsed => Self::new(Code::IdempotencyKeyUsed, Code::IdempotencyKeyUsed.example()),
             error => Self::server(Code::Internal, error),
         }
     }
@@ -72,6 +73,11 @@ fn made_anew(error: &DatabaseError) -> bool {
 }
 
 impl ApiError {
+    /// The server takes no work yet. Loading takes seconds, of a large model on a cold disk more.
+    pub fn loading() -> Self {
+        Self::new(Code::Loading, Code::Loading.example()).with_retry_after(2)
+    }
+
     /// The server takes no more work.
     pub fn shutting_down() -> Self {
         Self::new(Code::ShuttingDown, Code::ShuttingDown.example()).with_retry_after(5)

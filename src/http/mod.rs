@@ -3,10 +3,14 @@
 mod access;
 mod collections;
 mod complete;
+mod compress;
+mod decompress;
 mod docs;
 mod documents;
 mod errors;
+mod idempotency;
 mod json;
+mod metrics;
 mod observe;
 mod openai;
 mod openapi;
@@ -24,20 +28,24 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, OriginalUri};
-use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::from_fn_with_state;
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+use tower_http::decompression::RequestDecompressionLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use complete::CompletionResponse;
 pub use problem::{ApiError, Code, Problem};
-pub use serving::serve;
+pub use retrieve::RetrieveResponse;
+pub use serving::{Loading, Server, serve};
 
 use access::Access;
 
-use crate::app::App;
+use crate::app::{App, Lifecycle};
 use crate::settings::Settings;
 
 /// The whole API over `app`.
@@ -50,12 +58,26 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))
+        .layer(RequestDecompressionLayer::new())
+        .layer(from_fn(decompress::check))
         .layer(from_fn_with_state(Arc::new(Access::new(Arc::clone(&app))), access::guard))
         .layer(CatchPanicLayer::custom(panicked));
     if !settings.cors_origins.is_empty() {
         router = router.layer(cors(settings));
     }
-    router.layer(from_fn_with_state(Arc::clone(&app), observe::observe)).with_state(app)
+    let observed = from_fn_with_state(app.lifecycle.clone(), observe::observe);
+    router.layer(from_fn(compress::compress)).layer(observed).with_state(app)
+}
+
+/// What answers until there is an `App`: that the process lives, and that it takes no work yet.
+fn loading_router() -> Router {
+    let observed = from_fn_with_state(Lifecycle::default(), observe::observe);
+    let routes = server::live_router().route("/readyz", get(loading));
+    routes.fallback(loading).method_not_allowed_fallback(loading).layer(observed)
+}
+
+async fn loading() -> ApiError {
+    ApiError::loading()
 }
 
 /// The API's description (OpenAPI 3.1).
@@ -75,6 +97,7 @@ fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(collections::router())
         .merge(tasks::router())
         .merge(server::router())
+        .merge(metrics::router())
         .merge(docs::router())
 }
 
@@ -90,7 +113,7 @@ fn cors(settings: &Settings) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE])
         // Clients have their own, as those of OpenAI have `x-stainless-*`; none of them gives a right that its value does not.
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([observe::REQUEST_ID, header::RETRY_AFTER, HeaderName::from_static("location")])
+        .expose_headers([observe::REQUEST_ID, header::RETRY_AFTER, header::LOCATION, idempotency::REPLAYED])
 }
 
 async fn not_found(OriginalUri(uri): OriginalUri) -> ApiError {

@@ -1,12 +1,12 @@
-//! Around every request: its id, its line in the log, the rendering of errors, and the count of requests that are being answered.
+//! Around every request: its id, its line in the log, its metrics, the rendering of errors, and the count of requests that are being answered.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::BodyExt;
@@ -14,10 +14,13 @@ use tracing::{Instrument, Span, field};
 
 use super::openai;
 use super::problem::{ApiError, Code};
-use crate::app::{App, InFlight};
+use crate::app::{InFlight, Lifecycle};
+use crate::{metrics, telemetry};
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const LONGEST_REQUEST_ID: usize = 128;
+/// The status that the metrics give to a request whose client left before it had an answer: none was sent.
+const CLIENT_LEFT: u16 = 499;
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// The id of a request: the client's where it is sane, or a new one.
@@ -41,17 +44,21 @@ impl RequestId {
 }
 
 /// The outermost layer.
-pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub async fn observe(State(lifecycle): State<Lifecycle>, mut request: Request, next: Next) -> Response {
     let id = RequestId::of(request.headers());
     request.extensions_mut().insert(id.clone());
     let route = request.extensions().get::<MatchedPath>().map_or("-", MatchedPath::as_str).to_owned();
     let (key, key_name) = (field::Empty, field::Empty);
     let span = tracing::info_span!("request", id = id.as_str(), method = %request.method(), route, key, key_name);
-    let quiet = matches!(route.as_str(), "/livez" | "/readyz" | "/playground/{name}") || route.starts_with("/docs");
+    let quiet = matches!(route.as_str(), "/livez" | "/readyz" | "/metrics" | "/playground/{name}") || route.starts_with("/docs");
     let is_work = route.starts_with("/v1/") && route != "/v1/info";
-    let in_flight = is_work.then(|| app.lifecycle.begin());
+    let in_flight = is_work.then(|| lifecycle.begin());
+    telemetry::continue_trace(&span, request.headers());
+    metrics::get().http_requests_in_flight.inc();
     let mut trail = Trail {
         span,
+        route: route.clone(),
+        method: method_label(request.method()),
         started: Instant::now(),
         status: None,
         outcome: Outcome::Disconnected,
@@ -59,7 +66,7 @@ pub async fn observe(State(app): State<Arc<App>>, mut request: Request, next: Ne
         quiet,
         _in_flight: in_flight,
     };
-    let response = if is_work && app.lifecycle.is_draining() {
+    let response = if is_work && lifecycle.is_draining() {
         ApiError::shutting_down().into_response()
     } else {
         let span = trail.span.clone();
@@ -129,9 +136,12 @@ fn rendered(mut response: Response, route: &str, id: &RequestId) -> Response {
     problem
 }
 
-/// What is logged of a request when its answer has ended, however it ends.
+/// What is logged and measured of a request when its answer has ended, however it ends.
 struct Trail {
     span: Span,
+    /// Its pattern, or `-`.
+    route: String,
+    method: &'static str,
     started: Instant,
     /// None while the handler has not answered.
     status: Option<StatusCode>,
@@ -147,11 +157,37 @@ enum Outcome {
     Disconnected,
 }
 
+/// The method as a label. Clients may make up methods; a label's values are few.
+fn method_label(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+impl Trail {
+    fn measure(&self, took: Duration) {
+        let (metrics, status) = (metrics::get(), self.status.map_or(CLIENT_LEFT, |status| status.as_u16()));
+        // Paths that no route has are as many as clients like.
+        let route = if self.route == "-" { "unmatched" } else { self.route.as_str() };
+        metrics.http_requests.with_label_values(&[route, self.method, status.to_string().as_str()]).inc();
+        metrics.http_request_duration.with_label_values(&[route, self.method]).observe(took.as_secs_f64());
+        metrics.http_requests_in_flight.dec();
+    }
+}
+
 impl Drop for Trail {
     fn drop(&mut self) {
         let _entered = self.span.enter();
-        let status = self.status.map_or(0, |status| status.as_u16());
-        let milliseconds = self.started.elapsed().as_secs_f64() * 1000.0;
+        let (status, took) = (self.status.map_or(0, |status| status.as_u16()), self.started.elapsed());
+        let milliseconds = took.as_secs_f64() * 1000.0;
+        self.measure(took);
         let outcome = match &self.stream {
             Some(StreamEnd(reached)) if reached.load(Ordering::Relaxed) => Outcome::Completed,
             _ => self.outcome,

@@ -18,6 +18,8 @@ use super::problem::{ApiError, Code, Problem};
         description = "A RETRO language model as an HTTP server: a small Transformer that looks its facts up in a database.\n\n\
             Every error is `application/problem+json` with a stable `code` and the `request_id` that the server's log has too; \
             send `x-request-id` to choose it. The routes for OpenAI's clients have errors in OpenAI's form.\n\n\
+            Bodies may come with `content-encoding: gzip`; limits are of what they unpack to. Whole answers go out as zstd or gzip to \
+            clients that say in `accept-encoding` that they take it.\n\n\
             Where the server has keys, every route but the open ones takes `Authorization: Bearer KEY`; each says which scope of the \
             key it needs, and `admin` allows everything."
     ),
@@ -42,6 +44,7 @@ pub const BODY_ERRORS: &[Code] = &[
     Code::IncompleteBody,
     Code::BodyTooLarge,
     Code::UnsupportedMediaType,
+    Code::UnsupportedEncoding,
     Code::InvalidType,
     Code::MissingField,
     Code::UnknownField,

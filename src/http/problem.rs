@@ -44,6 +44,8 @@ codes! {
     InvalidUtf8 "invalid_utf8" BAD_REQUEST "The input is not UTF-8" "the body is not UTF-8: the byte at 12 begins no character";
     InvalidQuery "invalid_query" BAD_REQUEST "The query string is not understood" "limit: invalid digit found in string";
     IncompleteBody "incomplete_body" BAD_REQUEST "The body did not arrive whole" "the connection ended inside the body";
+    InvalidMultipart "invalid_multipart" BAD_REQUEST "The body is no multipart form" "the form ends before its last boundary";
+    InvalidIdempotencyKey "invalid_idempotency_key" BAD_REQUEST "The idempotency key breaks a rule" "the header idempotency-key must have 1 to 255 characters, has 300";
     Unauthorized "unauthorized" UNAUTHORIZED "A key is needed" "send a key that is in force, as `authorization: Bearer KEY`";
     Forbidden "forbidden" FORBIDDEN "The key does not allow this" "the key `web` lacks the scope `ingest`";
     NotFound "not_found" NOT_FOUND "No such route" "there is nothing at /v1/completely";
@@ -57,10 +59,13 @@ codes! {
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large" "the body has more than 67108864 bytes (setting max_body_bytes)";
     DocumentTooLarge "document_too_large" PAYLOAD_TOO_LARGE "A document is too large" "`text` has 20000000 bytes, at most 10485760 are allowed";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The content type is not supported" "send content-type: application/json";
+    UnsupportedEncoding "unsupported_encoding" UNSUPPORTED_MEDIA_TYPE "The content encoding is not supported" "the content-encoding `br` is not read; send the body as it is, or with gzip";
     InvalidType "invalid_type" UNPROCESSABLE_ENTITY "A field has the wrong type" "`max_tokens`: invalid type: string \"48\", expected usize";
     MissingField "missing_field" UNPROCESSABLE_ENTITY "A field is missing" "`prompt` is missing";
     UnknownField "unknown_field" UNPROCESSABLE_ENTITY "A field is unknown" "`max_token` is unknown, expected one of `prompt`, `max_tokens`";
     InvalidValue "invalid_value" UNPROCESSABLE_ENTITY "A field breaks a rule" "`max_tokens` must be at least 1, is 0";
+    UnreadableFiles "unreadable_files" UNPROCESSABLE_ENTITY "None of the files can be read" "no file gave a document: `scan.pdf`: it has no text";
+    IdempotencyKeyUsed "idempotency_key_used" UNPROCESSABLE_ENTITY "The idempotency key was used for another request" "the idempotency key was used for a request with another body; use a new one";
     VersionNotKept "version_not_kept" UNPROCESSABLE_ENTITY "The version of the collection is not kept" "collection \"wiki\" does not keep version 12; it keeps versions 3 to 9";
     Overloaded "overloaded" TOO_MANY_REQUESTS "Too many requests wait" "the queue is full; try again in 2 seconds";
     RateLimited "rate_limited" TOO_MANY_REQUESTS "The client asks for too much" "60 requests a minute are allowed; try again in 2 seconds";
@@ -70,6 +75,7 @@ codes! {
     CollectionMadeAnew "collection_made_anew" SERVICE_UNAVAILABLE "The collection was made anew" "collection \"wiki\" was made anew with another embedder while this program ran; it has to be started again";
     Internal "internal" INTERNAL_SERVER_ERROR "The server failed" "the server failed; its log has the reason";
     TimedOut "timed_out" GATEWAY_TIMEOUT "The answer took too long" "the answer did not begin within 60 seconds (setting request_seconds)";
+    Loading "loading" SERVICE_UNAVAILABLE "The server is starting" "the model is being loaded; try again in 2 seconds";
     ShuttingDown "shutting_down" SERVICE_UNAVAILABLE "The server is stopping" "the server is stopping";
 }
 

@@ -14,7 +14,7 @@ use super::json::Json;
 use super::openapi::{BODY_ERRORS, error_responses};
 use super::problem::{ApiError, Code};
 use crate::app::App;
-use crate::generate::{Alignment, FilterRequest, NeighbourView, SearchRequest};
+use crate::generate::{Alignment, FilterRequest, NeighbourView, SearchRequest, TextNeighbours};
 use crate::invalid::Invalid;
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{DatabaseError, Effort, SearchOptions};
@@ -79,7 +79,7 @@ struct RetrieveRequest {
 }
 
 #[derive(Serialize, ToSchema)]
-struct RetrieveResponse {
+pub struct RetrieveResponse {
     chunks: Vec<RetrievedChunk>,
     /// Version of the collection that was searched; 0 before its first change.
     #[schema(example = 7)]
@@ -164,12 +164,18 @@ async fn retrieve(
     let options = search.validate("", &app.generator.limits())?;
     check_search(&app, &options, "").await?;
     let found = app.parts.retriever.retrieve_text(&request.text, request.alignment.unwrap_or_default(), &options).await?;
-    let chunks = found.chunks.into_iter().map(|chunk| RetrievedChunk {
-        chunk: chunk.chunk,
-        text: chunk.text,
-        neighbours: chunk.neighbours,
-    });
-    Ok(axum::Json(RetrieveResponse { chunks: chunks.collect(), database_version: found.version }))
+    Ok(axum::Json(found.into()))
+}
+
+impl From<TextNeighbours> for RetrieveResponse {
+    fn from(found: TextNeighbours) -> Self {
+        let chunks = found.chunks.into_iter().map(|chunk| RetrievedChunk {
+            chunk: chunk.chunk,
+            text: chunk.text,
+            neighbours: chunk.neighbours,
+        });
+        Self { chunks: chunks.collect(), database_version: found.version }
+    }
 }
 
 /// `prefix` stands before the names of the fields in errors.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
 use serde::Serialize;
 use utoipa::openapi::{RefOr, Response};
 use utoipa::{IntoResponses, ToSchema};
@@ -20,6 +21,11 @@ use crate::generate::MAX_LOGPROBS;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().routes(routes!(info)).routes(routes!(live)).routes(routes!(ready))
+}
+
+/// The one route that needs no parts.
+pub fn live_router() -> Router {
+    Router::new().route("/livez", get(live))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -93,6 +99,8 @@ struct LimitsInfo {
     /// Completions and scores that may wait.
     max_queue: usize,
     max_body_bytes: usize,
+    /// Of an upload of files, and of the text in it.
+    max_upload_bytes: usize,
     max_document_bytes: usize,
     /// Documents in one request.
     max_documents: usize,
@@ -127,7 +135,7 @@ struct ReadyErrors;
 
 impl IntoResponses for ReadyErrors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        error_responses(&[&[Code::ShuttingDown]])
+        error_responses(&[&[Code::Loading, Code::ShuttingDown]])
     }
 }
 
@@ -147,7 +155,7 @@ impl IntoResponses for ReadyErrors {
             "embedder": {"name": "all-MiniLM-L6-v2", "dimension": 384, "precision": "int16", "identity": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db-int16"},
             "runtime": {"version": "ORT Build Info: git-branch=rel-1.31.1", "provider": "CPUExecutionProvider"},
             "limits": {"context": 512, "neighbours": 2, "max_neighbours": 16, "max_n": 8, "max_logprobs": 20, "max_queue": 64,
-                "max_body_bytes": 67_108_864, "max_document_bytes": 10_485_760, "max_documents": 1000},
+                "max_body_bytes": 67_108_864, "max_upload_bytes": 268_435_456, "max_document_bytes": 10_485_760, "max_documents": 1000},
             "collections": [{"name": "default", "chunks": 412, "version": 7, "documents": {"pending": 0, "ready": 32, "failed": 0}}]})),
         InfoErrors
     )
@@ -191,6 +199,7 @@ async fn info(State(app): State<Arc<App>>) -> Result<Json<Info>, ApiError> {
             max_logprobs: MAX_LOGPROBS,
             max_queue: settings.max_queue,
             max_body_bytes: settings.max_body_bytes,
+            max_upload_bytes: settings.max_upload_bytes,
             max_document_bytes: settings.max_document_bytes,
             max_documents: settings.max_documents,
         },
@@ -211,7 +220,7 @@ async fn live() -> Json<Health> {
 
 /// Does the server take work
 ///
-/// 503 while it stops. The server begins to listen when the model is warm, so there is no other time at which it is not ready.
+/// 503 while the model loads, when every other route but `/livez` answers the same, and 503 while the server stops.
 #[utoipa::path(
     get,
     path = "/readyz",

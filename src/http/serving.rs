@@ -1,6 +1,6 @@
 //! Accepting connections, and the ordered end of it.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,15 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::router;
+use super::{loading_router, router};
 use crate::app::App;
+use crate::settings::Settings;
 
 /// How long answers that were cut, and connections that are idle, may take to close.
 const GRACE: Duration = Duration::from_secs(2);
@@ -28,44 +30,99 @@ const GRACE: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Serves `app` until `stop` completes, then ends in order: new work is refused with 503, what has begun may finish within the setting
-/// `shutdown_seconds`, what is then left is cut with an error, the connections close, and the parts of `app` stop.
+/// A port that answers. Dropping it closes the port.
+struct Port {
+    address: SocketAddr,
+    routes: watch::Sender<Router>,
+    closing: CancellationToken,
+    accepting: JoinHandle<()>,
+}
+
+/// A server whose parts are not there yet.
+pub struct Loading(Port);
+
+/// A server that takes work.
+pub struct Server {
+    port: Port,
+    app: Arc<App>,
+}
+
+impl Loading {
+    /// Answers from now on: `/livez` with 200, all else with 503.
+    ///
+    /// # Errors
+    /// The listener has no address.
+    pub fn begin(listener: TcpListener, settings: &Settings) -> std::io::Result<Self> {
+        let (address, closing) = (listener.local_addr()?, CancellationToken::new());
+        let (routes, current) = watch::channel(loading_router());
+        let connections = Connections {
+            routes: current,
+            most: settings.max_connections,
+            header_deadline: settings.header_deadline(),
+            closing: closing.clone(),
+        };
+        Ok(Self(Port { address, routes, closing, accepting: tokio::spawn(connections.accept(listener)) }))
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// From the return on requests reach `app`, on connections that are open already, too.
+    pub fn serve(self, app: Arc<App>) -> Server {
+        self.0.routes.send_modify(|routes| *routes = router(Arc::clone(&app)));
+        Server { port: self.0, app }
+    }
+}
+
+impl Server {
+    /// Serves until `stop` completes, then ends in order: new work is refused with 503, what has begun may finish within the setting
+    /// `shutdown_seconds`, what is then left is cut with an error, the connections close, and the parts of `app` stop.
+    ///
+    /// # Errors
+    /// The listener fails.
+    pub async fn until(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+        let Self { mut port, app } = self;
+        tokio::select! {
+            () = stop => {}
+            ended = &mut port.accepting => return ended.map_err(std::io::Error::other),
+        }
+        tracing::info!("stopping");
+        app.lifecycle.drain();
+        if timeout(app.settings.shutdown_deadline(), app.lifecycle.idle()).await.is_err() {
+            tracing::warn!("the time to finish is over, what is left is cut");
+            app.lifecycle.cut().cancel();
+            let _ = timeout(GRACE, app.lifecycle.idle()).await;
+        }
+        port.closing.cancel();
+        if timeout(GRACE, &mut port.accepting).await.is_err() {
+            port.accepting.abort();
+        }
+        app.stop().await;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// Serves `app`, which is there, as [`Server::until`] says.
 ///
 /// # Errors
 /// The listener fails.
 pub async fn serve(app: Arc<App>, listener: TcpListener, stop: impl Future<Output = ()>) -> std::io::Result<()> {
-    let closing = CancellationToken::new();
-    let connections = Connections {
-        router: router(Arc::clone(&app)),
-        most: app.settings.max_connections,
-        header_deadline: app.settings.header_deadline(),
-        closing: closing.clone(),
-    };
-    let mut server = tokio::spawn(connections.accept(listener));
-    tokio::select! {
-        () = stop => {}
-        ended = &mut server => return ended.map_err(std::io::Error::other),
-    }
-    tracing::info!("stopping");
-    app.lifecycle.drain();
-    if timeout(app.settings.shutdown_deadline(), app.lifecycle.idle()).await.is_err() {
-        tracing::warn!("the time to finish is over, what is left is cut");
-        app.lifecycle.cut().cancel();
-        let _ = timeout(GRACE, app.lifecycle.idle()).await;
-    }
-    closing.cancel();
-    if timeout(GRACE, &mut server).await.is_err() {
-        server.abort();
-    }
-    app.stop().await;
-    tracing::info!("stopped");
-    Ok(())
+    Loading::begin(listener, &app.settings)?.serve(app).until(stop).await
 }
 
 /// How connections are served. `axum::serve` would do, but it lets a client take as long as it likes over the head of a request, and as many
 /// of them as there are file descriptors.
 struct Connections {
-    router: Router,
+    /// For each request those of its moment.
+    routes: watch::Receiver<Router>,
     most: usize,
     header_deadline: Duration,
     /// Once it is cancelled, none is accepted and each ends after the request that it is at.
@@ -100,10 +157,11 @@ impl Connections {
     fn serve(&self, stream: TcpStream, peer: Peer) -> impl Future<Output = ()> + Send + use<> {
         // A token is a small packet that should not wait for the next one.
         let _ = stream.set_nodelay(true);
-        let routes = TowerToHyperService::new(self.router.clone());
+        let routes = self.routes.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            routes.call(request)
+            let current = routes.borrow().clone();
+            TowerToHyperService::new(current).call(request)
         });
         // The deadline runs between requests, too: a connection that is idle does not keep its place.
         let connection = http1::Builder::new()

@@ -9,7 +9,9 @@ use super::embed::Embed;
 use super::input::NewDocument;
 use super::locks::ChangeLock;
 use super::pipeline::Pipeline;
+use super::skipped::SkippedFiles;
 use crate::catalogue::{Catalogue, Cursor, Document, DocumentStatus, Page, Task};
+use crate::metrics;
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Database, StoredChunk};
 use crate::text::Tokenizer;
@@ -24,6 +26,9 @@ pub struct Submission {
     /// In the order of the request.
     #[schema(value_type = Vec<String>)]
     pub document_ids: Vec<DocumentId>,
+    /// What gave no document of the files that were sent; only where files were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<SkippedFiles>,
 }
 
 /// A handle to ingestion: cheap to clone.
@@ -82,8 +87,15 @@ impl Ingest {
     pub async fn submit(&self, documents: Vec<NewDocument>) -> Result<Submission, IngestError> {
         let records: Vec<_> = documents.into_iter().map(NewDocument::into_record).collect();
         let task = self.inner.catalogue.submit(&records).await?;
+        self.note_submission(records.len());
+        Ok(Submission { task, document_ids: records.into_iter().map(|record| record.id).collect(), skipped: None })
+    }
+
+    /// Wakes the worker for documents that a task was made of, and counts them.
+    pub(super) fn note_submission(&self, documents: usize) {
         self.inner.work.notify_one();
-        Ok(Submission { task, document_ids: records.into_iter().map(|record| record.id).collect() })
+        metrics::get().ingest_tasks.inc();
+        metrics::get().ingest_submitted.inc_by(documents as u64);
     }
 
     /// Those of `documents` that are not ready already with the same text, title, source, metadata and collection.

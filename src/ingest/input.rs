@@ -13,7 +13,7 @@ use crate::names::{CollectionName, DocumentId};
 use crate::schemas;
 
 /// Most characters of a title or a source.
-pub(super) const MAX_LABEL: usize = 1000;
+pub const MAX_LABEL: usize = 1000;
 /// Most bytes of a document's metadata as JSON.
 const MAX_METADATA: usize = 16 << 10;
 
@@ -109,14 +109,12 @@ impl NewDocument {
             None => CollectionName::default(),
         };
         check_text(&field("text"), &input.text, limits.max_document_bytes)?;
-        let title = label(&field("title"), input.title)?;
-        let source = label(&field("source"), input.source)?;
+        let title = input.title.unwrap_or_default();
+        check_label(&field("title"), &title)?;
+        let source = input.source.unwrap_or_default();
+        check_label(&field("source"), &source)?;
         let metadata = input.metadata.unwrap_or_default();
-        let json = serde_json::to_string(&metadata).map_err(|e| Invalid::new(field("metadata"), e.to_string()))?;
-        let size = json.len();
-        if size > MAX_METADATA {
-            return Err(Invalid::too_large(field("metadata"), format!("may have {MAX_METADATA} bytes as JSON, has {size}")));
-        }
+        let json = check_metadata(&field("metadata"), &metadata)?;
         let sha256 = hex(&Sha256::digest(input.text.as_bytes()));
         let content_hash = hash_of(&[collection.as_str(), &title, &source, &json, &sha256]);
         Ok(Self(NewRecord { id, collection, title, source, metadata, text: input.text, sha256, content_hash }))
@@ -196,8 +194,17 @@ fn check_text(field: &str, text: &str, limit: usize) -> Result<(), Invalid> {
     }
 }
 
-fn label(field: &str, value: Option<String>) -> Result<String, Invalid> {
-    let value = value.unwrap_or_default();
+/// Checks what is said of several documents together.
+///
+/// # Errors
+/// [`Invalid`] names the field and the rule that it breaks.
+pub(super) fn check_labels(title: Option<&str>, source: Option<&str>, metadata: &Map<String, Value>) -> Result<(), Invalid> {
+    check_label("title", title.unwrap_or_default())?;
+    check_label("source", source.unwrap_or_default())?;
+    check_metadata("metadata", metadata).map(drop)
+}
+
+fn check_label(field: &str, value: &str) -> Result<(), Invalid> {
     let characters = value.chars().count();
     if characters > MAX_LABEL {
         return Err(Invalid::new(field, format!("may have {MAX_LABEL} characters, has {characters}")));
@@ -205,5 +212,19 @@ fn label(field: &str, value: Option<String>) -> Result<String, Invalid> {
     if value.contains('\0') {
         return Err(Invalid::new(field, "must be text, holds a NUL"));
     }
-    Ok(value)
+    Ok(())
+}
+
+/// The longest title or source that a document may have.
+pub(super) fn cut_label(label: String) -> String {
+    label.chars().take(MAX_LABEL).collect()
+}
+
+/// Gives it as JSON.
+fn check_metadata(field: &str, metadata: &Map<String, Value>) -> Result<String, Invalid> {
+    let json = serde_json::to_string(metadata).map_err(|e| Invalid::new(field, e.to_string()))?;
+    if json.len() > MAX_METADATA {
+        return Err(Invalid::too_large(field, format!("may have {MAX_METADATA} bytes as JSON, has {}", json.len())));
+    }
+    Ok(json)
 }

@@ -14,9 +14,11 @@ mod indexing;
 mod input;
 pub mod interchange;
 mod locks;
+mod once;
 mod pipeline;
 mod reindex;
 mod removal;
+mod skipped;
 mod tasks;
 mod worker;
 
@@ -28,8 +30,11 @@ use std::path::PathBuf;
 pub use collections::{Collection, CollectionDetails};
 pub use documents::{Ingest, Submission};
 pub use embed::Embed;
-pub use input::{DocumentInput, IngestLimits, NewDocument};
+use input::check_labels;
+pub use input::{DocumentInput, IngestLimits, MAX_LABEL, NewDocument};
+pub use once::Taken;
 pub use reindex::{Progress, Reindex, Reindexed};
+pub use skipped::{SkippedFile, SkippedFiles};
 
 use crate::catalogue::CatalogueError;
 use crate::names::{CollectionName, DocumentId};
@@ -45,6 +50,8 @@ pub enum IngestError {
     Lock { path: PathBuf, source: std::io::Error },
     #[error("the chunks of document {id} do not make up its text")]
     Incomplete { id: DocumentId },
+    #[error("the idempotency key was used for another request")]
+    KeyUsed,
     #[error("there is no collection {0}")]
     NoCollection(CollectionName),
     #[error("another `retro reindex` is at work on these stores")]

@@ -7,6 +7,7 @@ use super::housekeeping::{Housekeeping, When};
 use super::locks::worker_lock;
 use super::{Ingest, IngestError};
 use crate::catalogue::{Outcome, QueuedDocument};
+use crate::metrics::{self, Taken};
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Entry, SourceText};
 
@@ -158,7 +159,7 @@ impl Ingest {
                 };
                 let outcomes: Vec<_> =
                     prepared.iter().map(|batch| (&batch.document, Outcome::Failed { reason: failed(batch) })).collect();
-                return Ok(self.inner.catalogue.finish(&outcomes).await?);
+                return self.finish(&outcomes).await;
             }
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
@@ -197,7 +198,23 @@ impl Ingest {
             let tokens = entries.iter().map(|entry| entry.neighbour_tokens.len() as u64).sum();
             outcomes.push((document, Outcome::Ready { chunks: entries.len() as u64, tokens }));
         }
-        Ok(self.inner.catalogue.finish(&outcomes).await?)
+        self.finish(&outcomes).await
+    }
+
+    async fn finish(&self, outcomes: &[(&QueuedDocument, Outcome)]) -> Result<(), IngestError> {
+        self.inner.catalogue.finish(outcomes).await?;
+        let metrics = metrics::get();
+        for (_, outcome) in outcomes {
+            match outcome {
+                Outcome::Ready { chunks, tokens } => {
+                    metrics.ingest_documents.of(Taken::Ready).inc();
+                    metrics.ingest_chunks.inc_by(*chunks);
+                    metrics.ingest_tokens.inc_by(*tokens);
+                }
+                Outcome::Failed { .. } => metrics.ingest_documents.of(Taken::Failed).inc(),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -2,9 +2,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use tokio::sync::{mpsc, oneshot};
+use tracing::Span;
 
 use super::{Manifest, ModelError, ModelFolder};
 use crate::batch_cache::BatchCache;
+use crate::metrics;
 use crate::onnx::{Array, Cores, Device, Graph, Kind, OnnxError, Products, Runtime};
 use crate::text::{CHUNK_LENGTH, TokenId};
 
@@ -58,6 +60,8 @@ const USUAL_BYTES: u64 = 1 << 20;
 struct Job {
     cores: Cores,
     chunks: Vec<ChunkNeighbours>,
+    /// Of whoever asks.
+    span: Span,
     answer: oneshot::Sender<Result<Vec<Arc<EncodedNeighbours>>, OnnxError>>,
 }
 
@@ -75,7 +79,8 @@ impl Encoder {
     ) -> Result<Self, ModelError> {
         let graph = Graph::load(runtime, &folder.graph("encoder.onnx"), threads, device, Products::Float32)?;
         let worker = Worker { graph, manifest: Arc::clone(folder.manifest()), kind: folder.kind() };
-        let cache = Arc::new(BatchCache::new(cache_bytes, USUAL_BYTES, |_, encoded: &Arc<EncodedNeighbours>| encoded.bytes()));
+        let weigh = |_: &Key, encoded: &Arc<EncodedNeighbours>| encoded.bytes();
+        let cache = Arc::new(BatchCache::new(metrics::Cache::Encoded, cache_bytes, USUAL_BYTES, weigh));
         let (jobs, queue) = mpsc::channel(64);
         std::thread::Builder::new()
             .name("encoder".to_owned())
@@ -96,7 +101,7 @@ impl Encoder {
     async fn submit(&self, cores: Cores, chunks: Vec<ChunkNeighbours>) -> Result<Vec<Arc<EncodedNeighbours>>, OnnxError> {
         let stopped = || OnnxError::Run { graph: "encoder".to_owned(), reason: "its thread has ended".to_owned() };
         let (answer, result) = oneshot::channel();
-        self.jobs.send(Job { cores, chunks, answer }).await.map_err(|_| stopped())?;
+        self.jobs.send(Job { cores, chunks, span: Span::current(), answer }).await.map_err(|_| stopped())?;
         result.await.map_err(|_| stopped())?
     }
 }
@@ -128,7 +133,8 @@ impl Worker {
             if job.answer.is_closed() {
                 continue;
             }
-            let result = self.encode(&job.chunks, job.cores);
+            let run = tracing::trace_span!(parent: &job.span, "encoder_run", chunks = job.chunks.len());
+            let result = run.in_scope(|| self.encode(&job.chunks, job.cores));
             // Whoever asked may have gone meanwhile.
             let _ = job.answer.send(result);
         }

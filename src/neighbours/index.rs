@@ -1,7 +1,7 @@
 //! The index of a collection's embeddings: for collections that do not fit the memory for embeddings, where an exact search reads all of
 //! them from their files.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use lance::Dataset;
 use lance::index::DatasetIndexExt;
@@ -13,6 +13,7 @@ use lancedb::{DistanceType, Table};
 use super::database::store;
 use super::schema::EMBEDDING;
 use super::{Database, DatabaseError};
+use crate::metrics::{self, Chore};
 use crate::names::CollectionName;
 
 /// Chunks below which reading all embeddings takes no longer than an indexed search: about 25 ms.
@@ -87,7 +88,9 @@ impl Database {
                 Need::Nothing => return Ok(()),
                 Need::Build => return self.build_index(collection).await,
                 Need::Extend => self.extend_index(collection).await?,
-                Need::Merge { parts } => self.optimize_index(collection, OptimizeOptions::merge(parts)).await?,
+                Need::Merge { parts } => {
+                    self.optimize_index(collection, Chore::IndexMerge, OptimizeOptions::merge(parts)).await?
+                }
             }
         }
         Ok(())
@@ -98,13 +101,19 @@ impl Database {
     /// # Errors
     /// The store cannot be read or written.
     pub async fn extend_index(&self, collection: &CollectionName) -> Result<(), DatabaseError> {
-        self.optimize_index(collection, OptimizeOptions::append()).await
+        self.optimize_index(collection, Chore::IndexExtend, OptimizeOptions::append()).await
     }
 
-    async fn optimize_index(&self, collection: &CollectionName, options: OptimizeOptions) -> Result<(), DatabaseError> {
+    async fn optimize_index(
+        &self,
+        collection: &CollectionName,
+        chore: Chore,
+        options: OptimizeOptions,
+    ) -> Result<(), DatabaseError> {
         let Some(table) = self.table(collection).await? else { return Ok(()) };
-        let begin = SystemTime::now();
+        let (begin, began) = (SystemTime::now(), Instant::now());
         let optimized = table.optimize(OptimizeAction::Index(options)).await;
+        metrics::get().chore(chore, began, &optimized);
         optimized.map_err(|e| store(format!("extend the index of collection {collection}"), e))?;
         self.make_durable(collection, begin).await?;
         self.warm_collection(collection, self.inner.index_bytes).await.map(|_| ())
@@ -119,9 +128,11 @@ impl Database {
         let chunks = self.stats(collection).await?.chunks;
         let clusters = u32::try_from(chunks / u64::from(CLUSTER)).unwrap_or(u32::MAX).max(1);
         let index = IvfRqIndexBuilder::default().distance_type(DistanceType::L2).num_partitions(clusters).num_bits(BITS);
-        let begin = SystemTime::now();
+        let (begin, began) = (SystemTime::now(), Instant::now());
         let build = table.create_index(&[EMBEDDING], Index::IvfRq(index)).name(NAME.to_owned()).replace(true);
-        build.execute().await.map_err(|e| store(format!("index collection {collection}"), e))?;
+        let built = build.execute().await;
+        metrics::get().chore(Chore::IndexBuild, began, &built);
+        built.map_err(|e| store(format!("index collection {collection}"), e))?;
         self.make_durable(collection, begin).await?;
         tracing::info!(%collection, chunks, clusters, "the collection was indexed");
         self.warm_collection(collection, self.inner.index_bytes).await.map(|_| ())

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use lance::Dataset;
@@ -10,6 +10,7 @@ use lancedb::table::OptimizeAction;
 use super::collection::dataset;
 use super::database::store;
 use super::{Database, DatabaseError, durable};
+use crate::metrics::{self, Chore};
 use crate::names::CollectionName;
 
 /// Small fragments from which on they are put together: each costs every search a file.
@@ -87,7 +88,12 @@ impl Database {
         };
         let policy = CleanupPolicy { before_version: Some(newest_then), ..CleanupPolicy::default() };
         let dataset = dataset(collection, table).await?;
-        let removed = dataset.cleanup_with_policy(policy).await.map_err(|error| doing(error.into()))?;
+        let (metrics, began) = (metrics::get(), Instant::now());
+        let removed = dataset.cleanup_with_policy(policy).await;
+        metrics.chore(Chore::Prune, began, &removed);
+        let removed = removed.map_err(|error| doing(error.into()))?;
+        metrics.removed_versions.inc_by(removed.old_versions);
+        metrics.removed_bytes.inc_by(removed.bytes_removed);
         if removed.old_versions > 0 {
             tracing::info!(%collection, versions = removed.old_versions, bytes = removed.bytes_removed, "old versions were removed");
         }
@@ -104,7 +110,10 @@ async fn compact(dataset: &Dataset, table: &Table) -> lancedb::Result<bool> {
         return Ok(false);
     }
     let options = CompactionOptions { target_rows_per_fragment: large, ..CompactionOptions::default() };
-    table.optimize(OptimizeAction::Compact { options, remap_options: None }).await.map(|_| true)
+    let began = Instant::now();
+    let compacted = table.optimize(OptimizeAction::Compact { options, remap_options: None }).await;
+    metrics::get().chore(Chore::Compact, began, &compacted);
+    compacted.map(|_| true)
 }
 
 /// The version that was the newest `kept` ago, of versions in order with the milliseconds at which they were written: those before it have

@@ -17,6 +17,7 @@ use lance_linalg::distance::l2::l2_distance_batch_into;
 use rayon::prelude::*;
 
 use super::schema::EMBEDDING;
+use crate::metrics::{self, Cache};
 use crate::names::CollectionName;
 
 /// Rows whose distances are computed at a time, for one query after the other: they stay in the nearest cache meanwhile.
@@ -57,6 +58,16 @@ pub(super) struct Resident {
 struct Held {
     collections: HashMap<CollectionName, Collection>,
     searches: u64,
+}
+
+impl Held {
+    fn bytes(&self) -> u64 {
+        self.collections.values().map(Collection::bytes).sum()
+    }
+
+    fn tell_size(&self) {
+        metrics::get().cache_bytes.of(Cache::Embeddings).set(self.bytes().cast_signed());
+    }
 }
 
 /// One collection's, by data file.
@@ -169,6 +180,8 @@ impl Resident {
             };
             fragments.push(Rows { fragment: fragment.id() as u64, vectors, is_deleted });
         }
+        let metrics = metrics::get();
+        if read { metrics.cache_misses.of(Cache::Embeddings) } else { metrics.cache_hits.of(Cache::Embeddings) }.inc();
         if read {
             let files = named.into_iter().zip(&fragments).map(|((file, _), rows)| (file, Arc::clone(&rows.vectors)));
             if is_newest {
@@ -182,7 +195,9 @@ impl Resident {
 
     /// Lets go of a collection.
     pub fn forget(&self, collection: &CollectionName) {
-        self.lock().collections.remove(collection);
+        let mut held = self.lock();
+        held.collections.remove(collection);
+        held.tell_size();
     }
 
     /// What is held of a collection's files; it counts as used.
@@ -201,22 +216,24 @@ impl Resident {
         let mut held = self.lock();
         let used = held.searches;
         held.collections.insert(collection.clone(), Collection { files, used });
-        while held.collections.values().map(Collection::bytes).sum::<u64>() > self.most_bytes {
+        while held.bytes() > self.most_bytes {
             let others = held.collections.iter().filter(|(name, _)| *name != collection);
             let Some(oldest) = others.min_by_key(|(_, held)| held.used).map(|(name, _)| name.clone()) else { break };
             held.collections.remove(&oldest);
         }
+        held.tell_size();
     }
 
     /// Holds what a search of an earlier version read, where nothing has to go for it.
     fn keep_if_room(&self, collection: &CollectionName, files: HashMap<String, Arc<[f32]>>) {
         let mut held = self.lock();
-        let of_all: u64 = held.collections.values().map(Collection::bytes).sum();
+        let of_all = held.bytes();
         let collection = held.collections.entry(collection.clone()).or_default();
         let new = files.iter().filter(|(file, _)| !collection.files.contains_key(*file));
         if of_all + new.map(|(_, vectors)| size_of_val(&**vectors) as u64).sum::<u64>() <= self.most_bytes {
             collection.files.extend(files);
         }
+        held.tell_size();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Held> {

@@ -1,3 +1,4 @@
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -29,10 +30,8 @@ impl Runtime {
     /// # Errors
     /// The file is missing, is no ONNX Runtime, is older than 1.31, or the process already uses another one.
     pub fn load(library: Option<&Path>) -> Result<Self, OnnxError> {
-        let asked = library.map_or_else(default_library, Path::to_owned);
-        let error = |reason: String| OnnxError::Library { path: asked.display().to_string(), reason };
-        // An absolute path: the loader would resolve a relative one against the executable.
-        let path = asked.canonicalize().map_err(|e| error(e.to_string()))?;
+        let path = find(library)?;
+        let error = |reason: String| OnnxError::Library { path: path.display().to_string(), reason };
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(runtime) = loaded.as_ref() {
             return if runtime.library == path {
@@ -46,13 +45,33 @@ impl Runtime {
             .with_name("retro")
             .build()
             .map_err(|e| error(e.to_string()))?;
-        let runtime = Self { environment, library: path };
+        let runtime = Self { environment, library: path.clone() };
         *loaded = Some(runtime.clone());
         Ok(runtime)
     }
 
     pub(super) fn environment(&self) -> &Environment {
         &self.environment
+    }
+
+    /// The release of the library that [`load`](Self::load) would take, like `1.31.0`, and where it is. Nothing of it is started.
+    ///
+    /// # Errors
+    /// The file is missing or is no ONNX Runtime.
+    pub fn release(library: Option<&Path>) -> Result<(String, PathBuf), OnnxError> {
+        let path = find(library)?;
+        let error = |reason: String| OnnxError::Library { path: path.display().to_string(), reason };
+        // SAFETY: what runs as it is loaded also runs when `load` loads it.
+        let loaded = unsafe { libloading::Library::new(&path) }.map_err(|e| error(e.to_string()))?;
+        // SAFETY: this is the type of the one function that every ONNX Runtime has under this name.
+        let base = unsafe { loaded.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase") };
+        let base = base.map_err(|e| error(e.to_string()))?;
+        // SAFETY: it gives a structure that lives as long as the library, and so does the text.
+        let text = unsafe { CStr::from_ptr(((*base()).GetVersionString)()) };
+        let release = text.to_string_lossy().into_owned();
+        // It cannot be unloaded.
+        std::mem::forget(loaded);
+        Ok((release, path))
     }
 
     /// The library's own description of its build.
@@ -77,4 +96,11 @@ impl Runtime {
             (DeviceChoice::Cuda(index), Some(reason)) => Err(OnnxError::Device { device: Device::Cuda(index), reason }),
         }
     }
+}
+
+/// An absolute path: the loader would resolve a relative one against the executable.
+fn find(library: Option<&Path>) -> Result<PathBuf, OnnxError> {
+    let asked = library.map_or_else(default_library, Path::to_owned);
+    let missing = |e: std::io::Error| OnnxError::Library { path: asked.display().to_string(), reason: e.to_string() };
+    asked.canonicalize().map_err(missing)
 }

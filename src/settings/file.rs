@@ -2,21 +2,41 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::Resettable;
 use clap::{Args, Command};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 use super::Settings;
 
-/// What is wrong with a settings file.
+/// What is wrong with a setting, and where it was written. Flags are clap's own affair.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     #[error("cannot read the settings file {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("the settings file {path} is not TOML: {reason}")]
-    Toml { path: PathBuf, reason: String },
-    #[error("the settings file {path} has an unknown key `{key}`; the keys are {known}")]
-    UnknownKey { path: PathBuf, key: String, known: String },
-    #[error("the settings file {path}: `{key}`: {reason}")]
-    Value { path: PathBuf, key: String, reason: String },
+    #[error("the settings file {path}, line {line}, is not TOML: {reason}")]
+    Toml { path: PathBuf, line: usize, reason: String },
+    #[error("the settings file {path}, line {line}, has an unknown key `{key}`; the keys are {known}")]
+    UnknownKey { path: PathBuf, line: usize, key: String, known: String },
+    #[error("the settings file {path}, line {line}: `{key}`: {reason}")]
+    Value { path: PathBuf, line: usize, key: String, reason: String },
+    #[error("the environment variable {variable}, which is {value:?}: {reason}")]
+    Variable { variable: String, value: String, reason: String },
+}
+
+/// A settings file that was read.
+#[derive(Debug)]
+pub struct SettingsFile {
+    path: PathBuf,
+    values: Vec<Value>,
+}
+
+/// A key of the file with its value as a flag would have it.
+#[derive(Debug)]
+struct Value {
+    key: String,
+    line: usize,
+    texts: Vec<String>,
 }
 
 /// Puts the values of the settings file in the place of the defaults of `command` and its subcommands. Without `path`, `./retro.toml` is
@@ -24,45 +44,73 @@ pub enum SettingsError {
 ///
 /// # Errors
 /// The file cannot be read or is no TOML, or a key or value is not one of [`Settings`].
-pub fn layer_file(command: Command, path: Option<&Path>) -> Result<Command, SettingsError> {
+pub fn layer_file(command: Command, path: Option<&Path>) -> Result<(Command, Option<SettingsFile>), SettingsError> {
     let usual = Path::new("retro.toml");
     let path = match path {
         Some(path) => path,
         None if usual.exists() => usual,
-        None => return Ok(command),
+        None => return Ok((command, None)),
     };
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read { path: path.to_owned(), source })?;
-    Ok(layer(command, &parse(path, &text)?))
+    let file = SettingsFile::parse(path, &text)?;
+    Ok((layer(command, &file.values), Some(file)))
 }
 
-type Values = Vec<(String, Vec<String>)>;
-
-fn parse(path: &Path, text: &str) -> Result<Values, SettingsError> {
-    let table: toml::Table = text
-        .parse()
-        .map_err(|e: toml::de::Error| SettingsError::Toml { path: path.to_owned(), reason: one_line(&e.to_string()) })?;
-    let command = Settings::augment_args(Command::new("retro").no_binary_name(true));
-    let known = |key: &str| key != "config" && command.get_arguments().any(|arg| arg.get_id() == key);
-    let mut values = Values::new();
-    for (key, value) in table {
-        if !known(&key) {
-            let known = command.get_arguments().map(|arg| arg.get_id().as_str()).filter(|&id| id != "config");
-            return Err(SettingsError::UnknownKey { path: path.to_owned(), key, known: known.collect::<Vec<_>>().join(", ") });
+impl SettingsFile {
+    pub(super) fn parse(path: &Path, text: &str) -> Result<Self, SettingsError> {
+        let path = path.to_owned();
+        let line = |at: usize| text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
+        let table = DeTable::parse(text).map_err(|e| SettingsError::Toml {
+            path: path.clone(),
+            line: line(e.span().map_or(0, |span| span.start)),
+            reason: one_line(e.message()),
+        })?;
+        let mut entries: Vec<_> = table.into_inner().into_iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        let command = alone();
+        let known = || command.get_arguments().map(|arg| arg.get_id().as_str()).filter(|&id| id != "config");
+        let mut values = Vec::new();
+        for (key, value) in entries {
+            let (line, key) = (line(key.span().start), key.into_inner().into_owned());
+            if !known().any(|id| id == key) {
+                return Err(SettingsError::UnknownKey { path, line, key, known: known().collect::<Vec<_>>().join(", ") });
+            }
+            // The same parser as for flags, asked early so that the error can name the file.
+            let checked = texts(&value).and_then(|texts| check(&command, &key, &texts).map(|()| texts));
+            match checked {
+                Ok(texts) => values.push(Value { key, line, texts }),
+                Err(reason) => return Err(SettingsError::Value { path, line, key, reason }),
+            }
         }
-        let refused = |reason: String| SettingsError::Value { path: path.to_owned(), key: key.clone(), reason };
-        let texts = texts(value)
-            .ok_or_else(|| refused("must be a string, a whole number, true, false or a list of strings".to_owned()))?;
-        // The same parser as for flags, asked early so that the error can name the file.
-        let flags = texts.iter().map(|text| format!("--{}={text}", key.replace('_', "-")));
-        command.clone().try_get_matches_from(flags).map_err(|e| refused(reason(&e)))?;
-        values.push((key, texts));
+        Ok(Self { path, values })
     }
-    Ok(values)
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The line that names a setting, counted from 1.
+    pub(super) fn line(&self, key: &str) -> Option<usize> {
+        self.values.iter().find(|value| value.key == key).map(|value| value.line)
+    }
 }
 
-fn layer(command: Command, values: &Values) -> Command {
+/// A command of all settings' flags alone: what stands in the environment is not looked at.
+pub(super) fn alone() -> Command {
+    let command = Settings::augment_args(Command::new("retro").no_binary_name(true));
+    command.mut_args(|arg| arg.env(Resettable::Reset))
+}
+
+/// # Errors
+/// The rule that the value of a setting breaks. `command` is [`alone`].
+pub(super) fn check(command: &Command, key: &str, texts: &[String]) -> Result<(), String> {
+    let flags = texts.iter().map(|text| format!("--{}={text}", key.replace('_', "-")));
+    command.clone().try_get_matches_from(flags).map(drop).map_err(|e| reason(&e))
+}
+
+fn layer(command: Command, values: &[Value]) -> Command {
     let command = command.mut_subcommands(|sub| layer(sub, values));
-    values.iter().fold(command, |command, (key, texts)| {
+    values.iter().fold(command, |command, Value { key, texts, .. }| {
         if !command.get_arguments().any(|arg| arg.get_id() == key.as_str()) {
             return command;
         }
@@ -72,13 +120,16 @@ fn layer(command: Command, values: &Values) -> Command {
     })
 }
 
-fn texts(value: toml::Value) -> Option<Vec<String>> {
-    match value {
-        toml::Value::String(text) => Some(vec![text]),
-        toml::Value::Integer(number) => Some(vec![number.to_string()]),
-        toml::Value::Boolean(value) => Some(vec![value.to_string()]),
-        toml::Value::Array(list) => list.into_iter().map(|item| item.as_str().map(str::to_owned)).collect(),
-        _ => None,
+fn texts(value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, String> {
+    let rule = || "it must be a string, a whole number, true, false or a list of strings".to_owned();
+    match value.get_ref() {
+        DeValue::String(text) => Ok(vec![text.to_string()]),
+        DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
+            .map(|number| vec![number.to_string()])
+            .map_err(|_| format!("a whole number must lie within {} and {}", i64::MIN, i64::MAX)),
+        DeValue::Boolean(value) => Ok(vec![value.to_string()]),
+        DeValue::Array(list) => list.iter().map(|item| item.get_ref().as_str().map(str::to_owned).ok_or_else(rule)).collect(),
+        _ => Err(rule()),
     }
 }
 
@@ -103,8 +154,8 @@ mod tests {
     use super::*;
 
     fn settings(file: &str, flags: &[&str]) -> Result<Settings, String> {
-        let values = parse(Path::new("retro.toml"), file).map_err(|e| e.to_string())?;
-        let command = layer(Settings::augment_args(Command::new("retro").no_binary_name(true)), &values);
+        let file = SettingsFile::parse(Path::new("retro.toml"), file).map_err(|e| e.to_string())?;
+        let command = layer(alone(), &file.values);
         let matches = command.try_get_matches_from(flags).map_err(|e| e.to_string())?;
         Settings::from_arg_matches(&matches).map_err(|e| e.to_string())
     }
@@ -129,13 +180,18 @@ mod tests {
             ("config = \"x\"", "`config`"),
             ("device = \"gpu\"", "`device`: it is `auto`, `cpu`, `cuda`"),
             ("device = \"cuda:-1\"", "`device`: it is `auto`, `cpu`, `cuda`"),
-            ("max_queue = 0", "`max_queue`"),
+            ("max_queue = 0", "retro.toml, line 1: `max_queue`"),
             ("listen = \"here\"", "`listen`"),
             ("cors_origins = [\"example.org\"]", "`cors_origins`: an origin is"),
-            ("threads = 1.5", "`threads`: must be a string"),
-            ("threads = true", "`threads`: invalid digit"),
+            ("threads = 1.5", "`threads`: it must be a string"),
+            ("threads = true", "`threads`: it must be a whole number, 0 to"),
+            ("# above\n\nlog_format = \"json\"\nmax_queue = 0", "line 4: `max_queue`: it must be a whole number, 1 to"),
+            ("listen = \"[::]\"", "with a port"),
+            ("max_queue = 99999999999999999999", "`max_queue`: a whole number must lie within"),
+            ("database_url = \"postgres://me:***@host/db\"", "`database_url`: its password is masked"),
             ("allow_anonymous = 1", "`allow_anonymous`"),
-            ("listen = ", "not TOML"),
+            ("threads = 2\nlisten = ", "line 2, is not TOML"),
+            ("threads = 2\nthreads = 3", "line 2, is not TOML"),
         ] {
             let error = settings(file, &[]).unwrap_err();
             assert!(error.contains(expected), "{file}: {error}");

@@ -4,25 +4,31 @@
 //! of the defaults.
 
 mod file;
+mod sources;
+mod values;
 
+use std::fmt::{self, Display, Formatter};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::RangedU64ValueParser;
 use clap::{ArgAction, Args, ValueEnum};
+use serde::{Serialize, Serializer};
 
-pub use file::{SettingsError, layer_file};
+pub use file::{SettingsError, SettingsFile, layer_file};
+pub use sources::Sources;
+use values::{address, at_least_one, endpoint, log_level, masked, megabytes, origin, rate, unmasked, whole};
 
 /// Every setting of the server and the command line.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize)]
 #[command(next_help_heading = "Settings (flag, environment variable, or key in retro.toml: listen, data_dir, ...)")]
 pub struct Settings {
     /// Settings file; ./retro.toml is read where there is one
+    #[serde(skip)]
     #[arg(long, env = "RETRO_CONFIG", value_name = "PATH")]
     pub config: Option<PathBuf>,
 
     /// Address to serve on; port 0 takes a free one
-    #[arg(long, env = "RETRO_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(long, env = "RETRO_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080", value_parser = address)]
     pub listen: std::net::SocketAddr,
 
     /// Folder of the embedded stores
@@ -55,47 +61,53 @@ pub struct Settings {
     pub precision: String,
 
     /// Catalogue of documents and tasks [default: sqlite in data_dir]
-    #[arg(long, env = "RETRO_DATABASE_URL", value_name = "URL")]
+    #[arg(long, env = "RETRO_DATABASE_URL", value_name = "URL", hide_env_values = true, value_parser = unmasked)]
     pub database_url: Option<String>,
 
     /// LanceDB database of the neighbours [default: data_dir/lance]
-    #[arg(long, env = "RETRO_LANCE_URI", value_name = "URI")]
+    #[arg(long, env = "RETRO_LANCE_URI", value_name = "URI", hide_env_values = true, value_parser = unmasked)]
     pub lance_uri: Option<String>,
 
     /// Threads of the model's and of the embedder's graphs, each; 0: one for each core up to 8, of more than 16 half of them, up to 32
-    #[arg(long, env = "RETRO_THREADS", value_name = "N", default_value_t = 0)]
+    #[arg(long, env = "RETRO_THREADS", value_name = "N", default_value_t = 0, value_parser = whole::<usize>)]
     pub threads: usize,
 
     /// Sequences that run at a time: each choice of a completion is one, a score two; 0: as many as fit 512 MB of key/value caches, up to 64
-    #[arg(long, env = "RETRO_SLOTS", value_name = "N", default_value_t = 0)]
+    #[arg(long, env = "RETRO_SLOTS", value_name = "N", default_value_t = 0, value_parser = whole::<usize>)]
     pub slots: usize,
 
     /// Memory for embeddings and encoded neighbours that were computed before, in MB; 0 keeps none
-    #[arg(long, env = "RETRO_CACHE_MB", value_name = "MB", default_value_t = 64)]
+    #[arg(long, env = "RETRO_CACHE_MB", value_name = "MB", default_value_t = 64, value_parser = megabytes)]
     pub cache_mb: u64,
 
     /// Memory for the embeddings of collections that fit it, in MB: a search there takes a fraction of the time that it takes in the files
-    #[arg(long, env = "RETRO_VECTORS_MB", value_name = "MB", default_value_t = 256)]
+    #[arg(long, env = "RETRO_VECTORS_MB", value_name = "MB", default_value_t = 256, value_parser = megabytes)]
     pub vectors_mb: u64,
 
     /// Memory for the indices of collections that are larger, in MB: what does not fit is read from the files by each search
-    #[arg(long, env = "RETRO_INDEX_MB", value_name = "MB", default_value_t = 512)]
+    #[arg(long, env = "RETRO_INDEX_MB", value_name = "MB", default_value_t = 512, value_parser = megabytes)]
     pub index_mb: u64,
 
     /// Largest request body (64 MiB)
-    #[arg(long, env = "RETRO_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = at_least_one())]
+    #[arg(long, env = "RETRO_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = at_least_one::<usize>)]
     pub max_body_bytes: usize,
 
+    /// Largest upload of files, and most text that all of its documents may have (256 MiB)
+    #[arg(long, env = "RETRO_MAX_UPLOAD_BYTES", value_name = "BYTES", default_value_t = 256 << 20,
+          value_parser = at_least_one::<usize>)]
+    pub max_upload_bytes: usize,
+
     /// Largest text of one document (10 MiB)
-    #[arg(long, env = "RETRO_MAX_DOCUMENT_BYTES", value_name = "BYTES", default_value_t = 10 << 20, value_parser = at_least_one())]
+    #[arg(long, env = "RETRO_MAX_DOCUMENT_BYTES", value_name = "BYTES", default_value_t = 10 << 20,
+          value_parser = at_least_one::<usize>)]
     pub max_document_bytes: usize,
 
     /// Most documents in one request
-    #[arg(long, env = "RETRO_MAX_DOCUMENTS", value_name = "N", default_value_t = 1000, value_parser = at_least_one())]
+    #[arg(long, env = "RETRO_MAX_DOCUMENTS", value_name = "N", default_value_t = 1000, value_parser = at_least_one::<usize>)]
     pub max_documents: usize,
 
     /// Most completions and scores that wait; more are answered with 429
-    #[arg(long, env = "RETRO_MAX_QUEUE", value_name = "N", default_value_t = 64, value_parser = at_least_one())]
+    #[arg(long, env = "RETRO_MAX_QUEUE", value_name = "N", default_value_t = 64, value_parser = at_least_one::<usize>)]
     pub max_queue: usize,
 
     /// Serve everyone at an address that other machines reach, as long as there are no API keys; at a loopback address that needs no leave
@@ -104,28 +116,28 @@ pub struct Settings {
     pub allow_anonymous: bool,
 
     /// Requests a minute of one API key, or of one client address where there are no keys; more are answered with 429; 0: no limit
-    #[arg(long, env = "RETRO_REQUESTS_PER_MINUTE", value_name = "N", default_value_t = 0)]
+    #[arg(long, env = "RETRO_REQUESTS_PER_MINUTE", value_name = "N", default_value_t = 0, value_parser = rate)]
     pub requests_per_minute: u32,
 
     /// Requests of one API key, or client address, that are answered at a time; more are answered with 429; 0: no limit
-    #[arg(long, env = "RETRO_CONCURRENT_REQUESTS", value_name = "N", default_value_t = 0)]
+    #[arg(long, env = "RETRO_CONCURRENT_REQUESTS", value_name = "N", default_value_t = 0, value_parser = whole::<usize>)]
     pub concurrent_requests: usize,
 
     /// How long an answer may take to begin, then it is 504; 0: no limit. A stream that has begun may go on
-    #[arg(long, env = "RETRO_REQUEST_SECONDS", value_name = "SECONDS", default_value_t = 0)]
+    #[arg(long, env = "RETRO_REQUEST_SECONDS", value_name = "SECONDS", default_value_t = 0, value_parser = whole::<u64>)]
     pub request_seconds: u64,
 
     /// How long the head of a request may take to arrive, and a connection may be idle, before the connection is closed
     #[arg(long, env = "RETRO_HEADER_SECONDS", value_name = "SECONDS", default_value_t = 30,
-          value_parser = RangedU64ValueParser::<u64>::new().range(1..))]
+          value_parser = at_least_one::<u64>)]
     pub header_seconds: u64,
 
     /// Most connections at a time; more wait until one ends
-    #[arg(long, env = "RETRO_MAX_CONNECTIONS", value_name = "N", default_value_t = 512, value_parser = at_least_one())]
+    #[arg(long, env = "RETRO_MAX_CONNECTIONS", value_name = "N", default_value_t = 512, value_parser = at_least_one::<usize>)]
     pub max_connections: usize,
 
     /// How long a stopping server waits for the requests it has begun
-    #[arg(long, env = "RETRO_SHUTDOWN_SECONDS", value_name = "SECONDS", default_value_t = 30)]
+    #[arg(long, env = "RETRO_SHUTDOWN_SECONDS", value_name = "SECONDS", default_value_t = 30, value_parser = whole::<u64>)]
     pub shutdown_seconds: u64,
 
     /// Origins whose web pages may call the server, separated by commas; `*` is any [default: none]
@@ -139,6 +151,10 @@ pub struct Settings {
     /// error, warn, info, debug, trace, or a tracing filter [default: info for `serve`, warn for the other commands]
     #[arg(long, env = "RETRO_LOG_LEVEL", value_name = "LEVEL", value_parser = log_level)]
     pub log_level: Option<String>,
+
+    /// Where traces go by OTLP over HTTP, like http://127.0.0.1:4318; `/v1/traces` is added [default: nowhere]
+    #[arg(long, env = "RETRO_OTLP_ENDPOINT", value_name = "URL", value_parser = endpoint)]
+    pub otlp_endpoint: Option<String>,
 }
 
 /// Where the graphs are to run.
@@ -152,14 +168,16 @@ pub enum DeviceChoice {
 }
 
 /// What the embedder is to compute in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum EmbedderPrecision {
     Auto,
     Fp32,
     Int16,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     Text,
     Json,
@@ -171,9 +189,22 @@ impl Settings {
         self.lance_uri.clone().unwrap_or_else(|| self.data_dir.join("lance").to_string_lossy().into_owned())
     }
 
+    /// `database_url` and `lance_uri` as they may be shown: without the passwords that URLs can hold.
+    pub fn shown_places(&self) -> (String, String) {
+        let shown = |place: String| masked(&place).unwrap_or(place);
+        let catalogue = self.database_url.clone();
+        let catalogue = catalogue.unwrap_or_else(|| self.data_dir.join("catalogue.sqlite").to_string_lossy().into_owned());
+        (shown(catalogue), shown(self.lance_uri()))
+    }
+
     /// Held by the one process that writes to LanceDB.
     pub fn writer_lock(&self) -> PathBuf {
         self.data_dir.join("writer.lock")
+    }
+
+    /// Where files that clients send lie while they are read.
+    pub fn uploads_folder(&self) -> PathBuf {
+        self.data_dir.join("uploads")
     }
 
     /// What `threads` comes to on this machine. The model and the embedder seldom work at the same time on few cores; on many they share.
@@ -231,35 +262,19 @@ impl Settings {
     }
 }
 
-impl DeviceChoice {
-    fn parse(given: &str) -> Result<Self, String> {
-        let index = |index: &str| index.parse().ok().filter(|_| index.bytes().all(|byte| byte.is_ascii_digit()));
-        match given.split_once(':') {
-            None if given == "auto" => Some(Self::Auto),
-            None if given == "cpu" => Some(Self::Cpu),
-            None if given == "cuda" => Some(Self::Cuda(0)),
-            Some(("cuda", number)) => index(number).map(Self::Cuda),
-            _ => None,
+impl Display for DeviceChoice {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(0) => f.write_str("cuda"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
         }
-        .ok_or_else(|| "it is `auto`, `cpu`, `cuda`, or `cuda:N` for the GPU of number N".to_owned())
     }
 }
 
-fn at_least_one() -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..)
-}
-
-fn origin(given: &str) -> Result<String, String> {
-    let good = given == "*"
-        || given.split_once("://").is_some_and(|(scheme, host)| {
-            matches!(scheme, "http" | "https")
-                && !host.is_empty()
-                && !host.contains('/')
-                && host.bytes().all(|byte| byte.is_ascii_graphic())
-        });
-    if good { Ok(given.to_owned()) } else { Err("an origin is `*` or like `https://example.org`, without a path".to_owned()) }
-}
-
-fn log_level(given: &str) -> Result<String, String> {
-    tracing_subscriber::EnvFilter::try_new(given).map(|_| given.to_owned()).map_err(|e| e.to_string())
+impl Serialize for DeviceChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }

@@ -19,7 +19,7 @@ VOCABULARY = 16384
 LARGEST = 2**32 - 1
 NDJSON = "application/x-ndjson"
 
-# Path, field and words, and why the schema does not say so.
+# Path, field, and code or words, and why the schema does not say so.
 RULES = [
     (r"/v1/(complete|completions|score|embeddings)", r"prompt|text|max_tokens|input|prompt\[\d+\]|input\[\d+\]", r"token|context",
      "schemas count characters, and the number of tokens of a text depends on the model"),
@@ -30,17 +30,20 @@ RULES = [
     (r".*", r"(retrieval\.)?as_of", "does not keep version|has no version", "the versions of a collection come and go"),
     (r".*", r"(.*\.)?filter\b.*", "is nested|is part|has both|must be a (number|string), is", "depth, size, sides of a range, and the type of its bounds"),
     (r".*", r"metadata|documents\[\d+\]\.metadata", "bytes as JSON", "schemas do not count bytes"),
-    (r"/v1/documents", r"documents\[\d+\]\.id|id", r"^`.*` is \"", "the ids of a list must be distinct"),
+    (r"/v1/documents", r"documents\[\d+\]\.id|id", r"`.*` is \"", "the ids of a list must be distinct"),
     (r"/v1/documents/\{id\}", "id", "but the path names", "the body may repeat the id of the path"),
+    (r"/v1/documents", "files", "^unreadable_files|with a name", "what a file is, its name says"),
+    (r"/v1/documents", "metadata", "must be a JSON object", "it is text in a form"),
+    (r"/v1/documents", "", "^idempotency_key_used", "a key belongs to the body that it came with first"),
     (r".*", "cursor", "is not a `next_cursor`", "only pages make cursors"),
 ]
 
 
 def error_of(response):
-    """Field and words of an error, in either form."""
+    """Field, and code and words, of an error in either form."""
     body = response.json()
     error = body.get("error", body)
-    return error.get("param", error.get("field")) or "", error.get("message", error.get("detail"))
+    return error.get("param", error.get("field")) or "", f"{error['code']}: {error.get('message', error.get('detail'))}"
 
 
 @schemathesis.hook

@@ -36,6 +36,16 @@ impl Answer {
         code.as_str().unwrap_or_else(|| panic!("no code in {self:?}"))
     }
 
+    /// Whether it is an error in the form of the routes for OpenAI's clients.
+    pub fn is_for_openai(&self) -> bool {
+        self.body["error"].is_object()
+    }
+
+    pub fn detail(&self) -> &str {
+        let detail = self.body["error"].get("message").unwrap_or(&self.body["detail"]);
+        detail.as_str().unwrap_or_else(|| panic!("no detail in {self:?}"))
+    }
+
     pub fn field(&self) -> &str {
         let field = self.body["error"].get("param").unwrap_or(&self.body["field"]);
         field.as_str().unwrap_or_else(|| panic!("no field in {self:?}"))

@@ -2,6 +2,7 @@
 
 mod answers;
 pub mod contract;
+mod exposition;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +20,8 @@ use tokio::sync::oneshot;
 pub use answers::{
     Answer, ask, delete, events_of, get, ingest, long_completion, long_stream, patch, post, post_raw, put, sse, task,
 };
-pub use process::{Process, Running, change_tokenizer, model_copy, retro, retro_in};
+pub use exposition::Exposition;
+pub use process::{Process, Running, change_tokenizer, command, model_copy, retro, retro_in};
 
 /// Longest wait for something that must come.
 pub const SOON: Duration = Duration::from_secs(120);
@@ -39,7 +41,8 @@ fn places(data_dir: &Path) -> [(&'static str, PathBuf); 4] {
     ]
 }
 
-fn settings(data_dir: &Path, more: &[&str]) -> Settings {
+/// Of a server in this process on a free port.
+pub fn settings(data_dir: &Path, more: &[&str]) -> Settings {
     let command = Settings::augment_args(clap::Command::new("retro").no_binary_name(true));
     let flags = places(data_dir).map(|(name, path)| format!("--{name}={}", path.display())).into_iter();
     let flags = flags.chain(["--listen=127.0.0.1:0".to_owned()]).chain(more.iter().map(|&flag| flag.to_owned()));

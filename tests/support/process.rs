@@ -9,8 +9,9 @@ use sha2::{Digest, Sha256};
 pub struct Process {
     child: Child,
     pub url: String,
-    /// The lines of its standard output so far.
+    /// The first line of its standard output.
     pub greeting: String,
+    rest: Option<JoinHandle<Vec<u8>>>,
     log: Option<JoinHandle<Vec<u8>>>,
 }
 
@@ -35,14 +36,8 @@ impl Process {
         // What listens everywhere listens here.
         let url = url.replace("//0.0.0.0:", "//127.0.0.1:");
         // Both pipes are read to their ends, or a full one would stop the server.
-        let mut error = child.stderr.take().unwrap();
-        let log = thread::spawn(move || {
-            let mut log = Vec::new();
-            error.read_to_end(&mut log).unwrap();
-            log
-        });
-        thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
-        Self { child, url, greeting, log: Some(log) }
+        let log = to_the_end(child.stderr.take().unwrap());
+        Self { child, url, greeting, rest: Some(to_the_end(out)), log: Some(log) }
     }
 
     /// Lets it end, and gives what it logged.
@@ -50,6 +45,13 @@ impl Process {
         self.signal(libc::SIGTERM);
         self.child.wait().unwrap();
         String::from_utf8(self.log.take().expect("it is read once").join().unwrap()).unwrap()
+    }
+
+    /// Lets it end, and gives what it said on standard output after the first line.
+    pub fn banner(mut self) -> String {
+        self.signal(libc::SIGTERM);
+        self.child.wait().unwrap();
+        String::from_utf8(self.rest.take().expect("it is read once").join().unwrap()).unwrap()
     }
 
     pub fn signal(&self, signal: i32) {
@@ -74,8 +76,11 @@ pub struct Running(Child);
 
 impl Running {
     pub fn start(subcommand: &str, data_dir: &Path, arguments: &[&str]) -> Self {
-        let mut command = command(subcommand, data_dir);
-        Self(command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
+        Self::of(command(subcommand, data_dir).args(arguments))
+    }
+
+    pub fn of(command: &mut Command) -> Self {
+        Self(command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap())
     }
 
     pub fn signal(&self, signal: i32) {
@@ -98,6 +103,14 @@ impl Drop for Running {
     }
 }
 
+fn to_the_end(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut read = Vec::new();
+        pipe.read_to_end(&mut read).unwrap();
+        read
+    })
+}
+
 fn send(child: &Child, signal: i32) {
     let id = i32::try_from(child.id()).unwrap();
     // SAFETY: a plain system call; the child has not been waited for, so the id is still its own.
@@ -116,7 +129,7 @@ pub fn retro_in(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -
     command.envs(variables.iter().copied()).output().unwrap()
 }
 
-fn command(subcommand: &str, data_dir: &Path) -> Command {
+pub fn command(subcommand: &str, data_dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_retro"));
     command.arg(subcommand).stdin(Stdio::null());
     // As variables, so that a test can say otherwise with a flag.

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::lines;
@@ -74,7 +74,8 @@ impl Facts {
         let (mut by_id, mut by_text) = (HashMap::new(), HashMap::new());
         for (at, line) in lines::read::<Line>(path, 0, usize::MAX)?.into_iter().enumerate() {
             let place = lines::place(path, at + 1);
-            line.check().with_context(|| place.clone())?;
+            // The file is wrong, not the command line.
+            line.check().map_err(|error| anyhow!("{place}: {error}"))?;
             let texts = (line.document, line.edited_document);
             if let Some(earlier) = by_id.insert(line.id.clone(), texts.clone()) {
                 let same = "must be the same as that of the earlier line with this `id`";

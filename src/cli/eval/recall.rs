@@ -1,6 +1,6 @@
 //! Whether the model says what its database says: with a document there, changed and gone.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 
 use super::bench::{Bench, progress};
 use super::facts::{Fact, Facts};
@@ -57,7 +57,7 @@ fn request(bench: &Bench, fact: &Fact, collection: Option<&CollectionName>) -> R
         },
         ..CompletionRequest::new(&fact.prompt)
     };
-    request.validate(&bench.generator.limits(), &bench.parts.tokenizer).with_context(|| fact.place.clone())
+    request.validate(&bench.generator.limits(), &bench.parts.tokenizer).map_err(|error| anyhow!("{}: {error}", fact.place))
 }
 
 /// Puts the rows of the user's collection where the documents will be; gives their number.

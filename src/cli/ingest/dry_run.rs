@@ -4,17 +4,18 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use tokio::sync::mpsc;
 
-use super::report::Listing;
+use super::report::{DryReport, Listing};
 use super::{Batch, Read};
+use crate::cli::output;
 use crate::model::ModelFolder;
 use crate::settings::Settings;
 use crate::text::{Tokenizer, chunk_document};
 
 /// Says what would be taken in. Of the model only the tokenizer is loaded, and no store is opened, so there is nothing that could be written.
-pub async fn run(mut reads: mpsc::Receiver<Read>, settings: &Settings) -> anyhow::Result<ExitCode> {
+pub async fn run(mut reads: mpsc::Receiver<Read>, settings: &Settings, json: bool) -> anyhow::Result<ExitCode> {
     let tokenizer = Arc::new(Tokenizer::load(&ModelFolder::tokenizer_in(&settings.model))?);
     let (mut documents, mut bytes, mut chunks) = (0, 0, 0);
-    let mut skipped = Listing::default();
+    let mut skipped = Listing::new(json);
     let mut batch = Batch::default();
     loop {
         let read = reads.recv().await;
@@ -38,14 +39,10 @@ pub async fn run(mut reads: mpsc::Receiver<Read>, settings: &Settings) -> anyhow
             break;
         }
     }
-    skipped.print("skipped");
-    println!(
-        "{documents} documents with {bytes} bytes of text in {chunks} chunks, {} skipped; nothing was written",
-        skipped.len()
-    );
+    let report = DryReport { documents, bytes, chunks, skipped };
+    report.print(json)?;
     if documents == 0 {
-        eprintln!("retro: no documents were found");
-        return Ok(ExitCode::FAILURE);
+        output::note("no documents were found");
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(report.code())
 }

@@ -10,12 +10,24 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio::sync::mpsc;
 
+use super::interrupt::{INTERRUPTED, on_interrupt};
 use crate::app::{Parts, Worker};
 use crate::ingest::files::{Documents, Skipped, is_pattern};
 use crate::ingest::{IngestLimits, NewDocument};
 use crate::names::CollectionName;
 use crate::settings::Settings;
 use run::Run;
+
+/// The code of an end at which some documents are in and others were left out.
+const IN_PART: u8 = 3;
+
+pub const EXAMPLES: &str = "\
+Examples:
+  retro ingest samples/
+  retro ingest notes/ report.pdf 'corpus/**/*.jsonl.zst' --collection library
+  retro ingest notes/ --dry-run --json
+
+The exit code is 0 where all went in, 3 where some did and others were skipped or failed, 1 where none did.";
 
 /// Documents and bytes that go together: queued as one task, or chunked at once.
 const BATCH_DOCUMENTS: usize = 64;
@@ -41,6 +53,9 @@ pub struct IngestArgs {
     /// Take in documents that have not changed since they were taken in, too
     #[arg(long)]
     force: bool,
+    /// Print the report as JSON, with everything that was skipped or failed
+    #[arg(long)]
+    json: bool,
 }
 
 /// What was read of the files, and how far that was.
@@ -53,6 +68,8 @@ struct Read {
 /// Queues the documents in the catalogue and waits till they are searchable. The worker of this process or of a running server, whichever
 /// holds the lock of the stores, takes them in.
 pub async fn run(args: IngestArgs, settings: Settings) -> anyhow::Result<ExitCode> {
+    // From here on Ctrl-C lets the command come to an orderly end; a second one ends it at once.
+    let stop = on_interrupt()?;
     let collection = args.collection.map(|name| CollectionName::parse("collection", &name)).transpose()?;
     for path in &args.paths {
         anyhow::ensure!(path.exists() || is_pattern(path), "there is no file or folder {}", path.display());
@@ -61,14 +78,17 @@ pub async fn run(args: IngestArgs, settings: Settings) -> anyhow::Result<ExitCod
         .reading_apart(std::env::current_exe()?)
         .with_workers(if args.workers == 0 { usual_workers() } else { args.workers });
     if args.dry_run {
-        return dry_run::run(read(documents, collection), &settings).await;
+        return tokio::select! {
+            done = dry_run::run(read(documents, collection), &settings, args.json) => done,
+            () = stop.cancelled() => Ok(ExitCode::from(INTERRUPTED)),
+        };
     }
     let parts = Parts::load(&settings).await?;
     let worker = Worker::start(&parts.ingest);
-    let mut run = Run::new(parts.ingest.clone(), documents.bytes(), args.force)?;
+    let mut run = Run::new(parts.ingest.clone(), documents.bytes(), args.force, args.json, stop);
     run.take(read(documents, collection)).await?;
     worker.stop().await;
-    run.report().await
+    run.report(args.json).await
 }
 
 /// The embedder needs the other cores.

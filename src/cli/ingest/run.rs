@@ -6,10 +6,11 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::report::Listing;
+use super::report::{Listing, Report};
 use super::{Batch, Read};
 use crate::catalogue::{DocumentStatus, Task};
-use crate::cli::interrupt::{INTERRUPTED, on_interrupt};
+use crate::cli::interrupt::INTERRUPTED;
+use crate::cli::output;
 use crate::cli::progress::{LOOK, Progress};
 use crate::ingest::{Ingest, NewDocument, Submission};
 
@@ -39,24 +40,21 @@ pub struct Run {
 }
 
 impl Run {
-    /// From here on Ctrl-C lets the command come to an orderly end; a second one ends it at once.
-    ///
-    /// # Errors
-    /// The signal cannot be listened for.
-    pub fn new(ingest: Ingest, bytes: u64, force: bool) -> std::io::Result<Self> {
-        Ok(Self {
+    /// `all` documents that are left out are kept for the report, or the first few.
+    pub fn new(ingest: Ingest, bytes: u64, force: bool, all: bool, stop: CancellationToken) -> Self {
+        Self {
             ingest,
             force,
-            stop: on_interrupt()?,
+            stop,
             progress: Progress::new(bytes),
             queued: VecDeque::new(),
             submitted: 0,
             ready: 0,
             chunks: 0,
             unchanged: 0,
-            failed: Listing::default(),
-            skipped: Listing::default(),
-        })
+            failed: Listing::new(all),
+            skipped: Listing::new(all),
+        }
     }
 
     /// Queues what is read and waits till all of it is settled, or till it is told to stop.
@@ -87,7 +85,7 @@ impl Run {
         }
         self.progress.end();
         if stop.is_cancelled() {
-            eprintln!("retro: stopping; what is being written is completed");
+            output::note("stopping; what is being written is completed");
         }
         Ok(())
     }
@@ -156,7 +154,7 @@ impl Run {
     }
 
     /// Says what became of the documents. Called when the worker has ended.
-    pub async fn report(mut self) -> anyhow::Result<ExitCode> {
+    pub async fn report(mut self, json: bool) -> anyhow::Result<ExitCode> {
         let mut waiting = 0;
         for Queued { submission, .. } in std::mem::take(&mut self.queued) {
             let id = submission.task.id;
@@ -164,30 +162,27 @@ impl Run {
             self.count(&submission, &task).await?;
             waiting += task.documents.total.saturating_sub(task.documents.ready + task.documents.failed);
         }
-        self.skipped.print("skipped");
-        self.failed.print("failed");
-        let seconds = self.progress.seconds();
-        println!(
-            "{} documents ready, {} failed, {} skipped, {} unchanged, in {seconds:.1} s ({:.1} documents and {:.1} chunks a second)",
-            self.ready,
-            self.failed.len(),
-            self.skipped.len(),
-            self.unchanged,
-            self.ready as f64 / seconds,
-            self.chunks as f64 / seconds,
-        );
+        let report = Report {
+            ready: self.ready,
+            unchanged: self.unchanged,
+            waiting,
+            chunks: self.chunks,
+            seconds: self.progress.seconds(),
+            failed: self.failed,
+            skipped: self.skipped,
+        };
+        report.print(json)?;
         if self.stop.is_cancelled() {
-            eprintln!(
-                "retro: stopped before the end; {waiting} documents are queued and safe, for a running server or the next `retro ingest`. \
+            output::note(format_args!(
+                "stopped before the end; {waiting} documents are queued and safe, for a running server or the next `retro ingest`. \
                  The same command goes on from here"
-            );
+            ));
             return Ok(ExitCode::from(INTERRUPTED));
         }
-        let found = self.submitted + self.unchanged > 0;
-        if !found {
-            eprintln!("retro: no documents were found");
+        if self.submitted + self.unchanged == 0 {
+            output::note("no documents were found");
         }
-        Ok(if found && self.failed.len() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(report.code())
     }
 }
 

@@ -44,6 +44,17 @@ pub struct Access {
     noted: Mutex<HashMap<Uuid, Instant>>,
 }
 
+/// Whose a request is, for what is kept for one client and not for another: an extension of each request that is let in. Keys of one name
+/// are one client's, since one takes the other's place; without keys there is only one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner(String);
+
+impl Owner {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Who asks.
 enum Caller {
     Key(ApiKey),
@@ -69,7 +80,7 @@ impl Access {
 
     /// # Errors
     /// The answer, where the request is refused.
-    async fn admit(&self, need: Need, headers: &HeaderMap, address: IpAddr) -> Result<Permit, ApiError> {
+    async fn admit(&self, need: Need, headers: &HeaderMap, address: IpAddr) -> Result<(Permit, Owner), ApiError> {
         let caller = self.caller(headers).await?;
         let client = match &caller {
             Ok(Caller::Key(key)) => Client::Key(key.id),
@@ -78,7 +89,7 @@ impl Access {
         // First, since trying keys is asking, too.
         let permit = self.limits.admit(client, Instant::now())?;
         match caller {
-            Ok(Caller::Anyone) => Ok(permit),
+            Ok(Caller::Anyone) => Ok((permit, Owner::default())),
             Ok(Caller::Key(key)) => {
                 if let Need::Scope(scope) = need
                     && !key.scopes.allow(scope)
@@ -86,7 +97,7 @@ impl Access {
                     return Err(ApiError::new(Code::Forbidden, format!("the key `{}` lacks the scope `{scope}`", key.name)));
                 }
                 self.note_use(key.id);
-                Ok(permit)
+                Ok((permit, Owner(key.name.as_str().to_owned())))
             }
             Err(reason) => {
                 tracing::info!(?reason, "refused");
@@ -149,10 +160,11 @@ pub async fn guard(State(access): State<Arc<Access>>, mut request: Request, next
         return next.run(request).await;
     }
     let address = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
-    let permit = match access.admit(need, request.headers(), address).await {
-        Ok(permit) => permit,
+    let (permit, owner) = match access.admit(need, request.headers(), address).await {
+        Ok(admitted) => admitted,
         Err(error) => return error.into_response(),
     };
+    request.extensions_mut().insert(owner);
     // What no handler has, no handler can log.
     request.headers_mut().remove(header::AUTHORIZATION);
     let response = match access.app.settings.request_deadline() {

@@ -26,6 +26,7 @@ const SCOPES: &[(&str, &str, Scope)] = &[
     ("GET", "/v1/models", Scope::Complete),
     ("GET", "/v1/models/{id}", Scope::Complete),
     ("GET", "/v1/info", Scope::Complete),
+    ("GET", "/metrics", Scope::Metrics),
     ("GET", "/v1/documents", Scope::Ingest),
     ("POST", "/v1/documents", Scope::Ingest),
     ("GET", "/v1/documents/{id}", Scope::Ingest),

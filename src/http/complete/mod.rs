@@ -21,8 +21,8 @@ use compare::{ComparisonReport, PlainEnd, PlainText};
 
 use crate::app::App;
 use crate::generate::{
-    ChunkRetrieval, CompletionRequest, Done, Event, EventStream, FinishReason, Gains, GenerateError, RetrievalSummary, Timings,
-    TokenEvent, TokenLogProbs, Usage, fold,
+    ChunkRetrieval, Completion, CompletionRequest, Done, Event, EventStream, FinishReason, Gains, GenerateError, RetrievalSummary,
+    Timings, TokenEvent, TokenLogProbs, Usage, fold,
 };
 use crate::http::json::Json;
 use crate::http::observe::RequestId;
@@ -47,7 +47,7 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
 
 /// A whole completion.
 #[derive(Serialize, ToSchema)]
-struct CompletionResponse {
+pub struct CompletionResponse {
     #[schema(example = "cmpl-0198c0f2a7e07d3c8f0d1c2b3a495867")]
     id: String,
     /// The model's name.
@@ -205,24 +205,30 @@ async fn complete(
         }
         (unless_cut(&cut, fold(events)).await?, None)
     };
-    let done = completion.done;
-    let choices = completion.choices.into_iter().zip(&done.choices).map(|(said, ended)| Choice {
-        index: ended.index,
-        text: said.text,
-        finish_reason: ended.finish_reason,
-        logprobs: wants_logprobs.then_some(said.logprobs),
-    });
-    let response = CompletionResponse {
-        id: format!("cmpl-{}", uuid::Uuid::now_v7().simple()),
-        model: app.parts.model.manifest().name.clone(),
-        created: jiff::Timestamp::now().as_second(),
-        choices: choices.collect(),
-        retrieval: RetrievalReport { summary: done.retrieval, chunks: completion.chunks },
-        comparison,
-        usage: done.usage,
-        timings: done.timings,
-    };
-    Ok(axum::Json(response).into_response())
+    let response = CompletionResponse::new(&app.parts.model.manifest().name, completion, wants_logprobs);
+    Ok(axum::Json(CompletionResponse { comparison, ..response }).into_response())
+}
+
+impl CompletionResponse {
+    pub fn new(model: &str, completion: Completion, wants_logprobs: bool) -> Self {
+        let done = completion.done;
+        let choices = completion.choices.into_iter().zip(&done.choices).map(|(said, ended)| Choice {
+            index: ended.index,
+            text: said.text,
+            finish_reason: ended.finish_reason,
+            logprobs: wants_logprobs.then_some(said.logprobs),
+        });
+        Self {
+            id: format!("cmpl-{}", uuid::Uuid::now_v7().simple()),
+            model: model.to_owned(),
+            created: jiff::Timestamp::now().as_second(),
+            choices: choices.collect(),
+            retrieval: RetrievalReport { summary: done.retrieval, chunks: completion.chunks },
+            comparison: None,
+            usage: done.usage,
+            timings: done.timings,
+        }
+    }
 }
 
 /// # Errors

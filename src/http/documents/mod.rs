@@ -3,6 +3,8 @@
 mod chunks;
 mod remove;
 mod submit;
+mod take_in;
+mod upload;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -85,8 +87,18 @@ impl IntoResponses for OneErrors {
             Code::InvalidUtf8,
             Code::InvalidValue,
             Code::DocumentNotFound,
+            Code::CollectionMadeAnew,
             Code::ShuttingDown,
         ]])
+    }
+}
+
+/// What made the chunks does not matter to their removal.
+struct DeleteErrors;
+
+impl IntoResponses for DeleteErrors {
+    fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
+        error_responses(&[&[Code::InvalidUtf8, Code::InvalidValue, Code::DocumentNotFound, Code::ShuttingDown]])
     }
 }
 
@@ -157,7 +169,7 @@ async fn show(
     operation_id = "delete_document",
     tag = "Documents",
     params(("id" = inline(DocumentId), Path, description = "The document's id", example = "poseidonis")),
-    responses((status = 204, description = "The document is gone"), OneErrors)
+    responses((status = 204, description = "The document is gone"), DeleteErrors)
 )]
 async fn delete(State(app): State<Arc<App>>, IdPath(id): IdPath) -> Result<StatusCode, ApiError> {
     let id = DocumentId::parse("id", &id)?;

@@ -60,7 +60,10 @@ struct Errors;
 
 impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        error_responses(&[BODY_ERRORS, &[Code::CollectionNotFound, Code::InvalidValue, Code::ShuttingDown]])
+        error_responses(&[
+            BODY_ERRORS,
+            &[Code::CollectionNotFound, Code::InvalidValue, Code::CollectionMadeAnew, Code::ShuttingDown],
+        ])
     }
 }
 

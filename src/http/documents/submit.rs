@@ -3,26 +3,30 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{OneOfBuilder, Ref, RefOr, Response as ApiResponse, Schema};
 use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::take_in::{answer_again, take_in};
+use super::upload::{self, MULTIPART};
 use crate::app::App;
+use crate::http::idempotency::{Fingerprint, RequestKey};
 use crate::http::json::{IdPath, Query, is_json, media_type, parse, read};
 use crate::http::openapi::{BODY_ERRORS, error_responses};
 use crate::http::problem::{ApiError, Code};
-use crate::ingest::{DocumentInput, IngestLimits, NewDocument, Submission};
+use crate::ingest::{DocumentInput, IngestLimits, MAX_LABEL, NewDocument, Submission};
 use crate::invalid::Invalid;
-use crate::names::DocumentId;
+use crate::names::{CollectionName, DocumentId};
+use crate::schemas;
 
+const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -54,6 +58,36 @@ struct ManyDocuments {
     documents: Vec<DocumentInput>,
 }
 
+/// A form with files: what `upload` reads field by field.
+struct UploadForm;
+
+impl PartialSchema for UploadForm {
+    fn schema() -> RefOr<Schema> {
+        let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
+        let label =
+            |description: &str| schemas::text(0..=MAX_LABEL).pattern(Some(schemas::NO_NUL)).description(Some(description));
+        let file = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
+        let files = ArrayBuilder::new().items(file).min_items(Some(1)).description(Some(
+            "Each with its name, which says by its extension what it is: .txt, .md, .html, .htm, .pdf, .docx, .jsonl, .jsonl.zst or .parquet.",
+        ));
+        let form = ObjectBuilder::new()
+            .property("files", files)
+            .required("files")
+            .property("collection", CollectionName::schema())
+            .property("title", label("Of documents that are a file; of lines and rows that have none."))
+            .property("source", label("Of documents that name none (default the file's name)."))
+            .property(
+                "metadata",
+                text("A JSON object, given to all documents. What a line or row says itself goes before it.")
+                    .examples([r#"{"year": 2026}"#]),
+            );
+        let form = form.additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
+        form.description(Some("Files, and what is said of all of them.")).into()
+    }
+}
+
+impl ToSchema for UploadForm {}
+
 /// Tells the two forms apart.
 #[derive(Deserialize)]
 #[serde(expecting = "an object")]
@@ -74,9 +108,20 @@ struct SubmitErrors;
 
 impl IntoResponses for SubmitErrors {
     fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
-        error_responses(&[BODY_ERRORS, &[Code::InvalidQuery, Code::InvalidValue, Code::DocumentTooLarge, Code::ShuttingDown]])
+        let own = &[Code::InvalidMultipart, Code::UnreadableFiles, Code::InvalidIdempotencyKey, Code::IdempotencyKeyUsed];
+        error_responses(&[BODY_ERRORS, DOCUMENT_ERRORS, own])
     }
 }
+
+struct ReplaceErrors;
+
+impl IntoResponses for ReplaceErrors {
+    fn responses() -> BTreeMap<String, RefOr<ApiResponse>> {
+        error_responses(&[BODY_ERRORS, DOCUMENT_ERRORS])
+    }
+}
+
+const DOCUMENT_ERRORS: &[Code] = &[Code::InvalidQuery, Code::InvalidValue, Code::DocumentTooLarge, Code::ShuttingDown];
 
 const LINES_EXAMPLE: &str = r#"{"id": "tea", "text": "Tea is a drink made from leaves."}
 {"id": "coffee", "text": "Coffee is a drink made from beans."}
@@ -84,18 +129,29 @@ const LINES_EXAMPLE: &str = r#"{"id": "tea", "text": "Tea is a drink made from l
 
 /// Add documents
 ///
-/// Takes in one document, several under `documents`, or several as NDJSON (a document in each line, content type
-/// `application/x-ndjson`). All documents of a request are taken in, or none: where one is wrong, the answer names it. A document whose
-/// id is known is replaced.
+/// Takes in one document, several under `documents`, several as NDJSON (a document in each line, content type `application/x-ndjson`), or
+/// files (`multipart/form-data`). A document whose id is known is replaced.
+///
+/// All documents of JSON and NDJSON are taken in, or none: where one is wrong, the answer names it. Of files, what can be read is taken in,
+/// and `skipped` names what cannot, with the reason; a form none of whose files can be read is refused. An id is made from the file's name
+/// where a line or row has none of its own, so the same file sent again is the same document.
 ///
 /// 202 is a promise: from then on a crash loses nothing and doubles nothing. The documents become searchable in the background; the task
 /// tells when.
+///
+/// With the header `Idempotency-Key` a request can be sent again by a client that does not know whether it arrived: for 24 hours the same
+/// key with the same body is answered with the same task, as it is then, and nothing is taken in a second time. The answer then has
+/// `idempotency-replayed: true`.
 #[utoipa::path(
     post,
     path = "/v1/documents",
     operation_id = "add_documents",
     tag = "Documents",
-    params(SubmitQuery),
+    params(
+        SubmitQuery,
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^(?!\"\"$)[!-~]+$", description = "What the client calls this request: 1 to 255 visible ASCII characters, \
+            a new one for each request that is not a repetition. Each API key has its own.")
+    ),
     request_body(content(
         (DocumentsBody = "application/json", examples(
             ("one" = (summary = "One document", value = json!({
@@ -104,16 +160,30 @@ const LINES_EXAMPLE: &str = r#"{"id": "tea", "text": "Tea is a drink made from l
             ("several" = (summary = "Several documents, ids made up by the server", value = json!({
                 "documents": [{"text": "Tea is a drink made from the leaves of Camellia sinensis."}, {"text": "Coffee is a drink made from roasted beans."}]})))
         )),
-        (String = "application/x-ndjson", example = json!(LINES_EXAMPLE))
+        (String = "application/x-ndjson", example = json!(LINES_EXAMPLE)),
+        (UploadForm = "multipart/form-data", example = json!({"collection": "default", "metadata": "{\"year\": 2026}"}))
     )),
     responses(
         (status = 202, description = "The documents are taken in", body = Submission,
-            headers(("location" = String, description = "The task")),
-            example = json!({"task": {
-                "id": "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867", "status": "queued", "documents": {"total": 1, "ready": 0, "failed": 0},
-                "error": null, "created_at": "2026-10-01T12:00:00.000000Z", "started_at": null, "finished_at": null},
-                "document_ids": ["poseidonis"]})),
+            headers(
+                ("location" = String, description = "The task"),
+                ("idempotency-replayed" = String, description = "`true` where the same had been taken in before")
+            ),
+            examples(
+                ("documents" = (summary = "Documents", value = json!({"task": {
+                    "id": "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867", "status": "queued", "documents": {"total": 1, "ready": 0, "failed": 0},
+                    "error": null, "created_at": "2026-10-01T12:00:00.000000Z", "started_at": null, "finished_at": null},
+                    "document_ids": ["poseidonis"]}))),
+                ("files" = (summary = "Files, of which one cannot be read", value = json!({"task": {
+                    "id": "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867", "status": "queued", "documents": {"total": 1, "ready": 0, "failed": 0},
+                    "error": null, "created_at": "2026-10-01T12:00:00.000000Z", "started_at": null, "finished_at": null},
+                    "document_ids": ["lamps.md"], "skipped": {"total": 1, "first": [{"file": "scan.pdf", "reason": "it has no text"}]}})))
+            )),
         (status = 200, description = "With `wait=true`: the documents are searchable, or have failed", body = Submission,
+            headers(
+                ("location" = String, description = "The task"),
+                ("idempotency-replayed" = String, description = "`true` where the same had been taken in before")
+            ),
             example = json!({"task": {
                 "id": "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867", "status": "succeeded", "documents": {"total": 1, "ready": 1, "failed": 0},
                 "error": null, "created_at": "2026-10-01T12:00:00.000000Z", "started_at": "2026-10-01T12:00:00.100000Z",
@@ -122,18 +192,41 @@ const LINES_EXAMPLE: &str = r#"{"id": "tea", "text": "Tea is a drink made from l
     )
 )]
 async fn submit(State(app): State<Arc<App>>, Query(query): Query<SubmitQuery>, request: Request) -> Result<Response, ApiError> {
-    let as_lines = match media_type(request.headers()) {
-        Some(kind) if kind == NDJSON => true,
-        _ if is_json(request.headers()) => false,
-        _ => return Err(ApiError::new(Code::UnsupportedMediaType, format!("send content-type: application/json or {NDJSON}"))),
+    let key = RequestKey::of(&request)?;
+    let form = match media_type(request.headers()) {
+        Some(kind) if kind == MULTIPART => return upload::submit(&app, request, key, query.wait).await,
+        Some(kind) if kind == NDJSON => NDJSON,
+        _ if is_json(request.headers()) => JSON,
+        _ => {
+            let detail = format!("send content-type: {JSON}, {NDJSON} or {MULTIPART}");
+            return Err(ApiError::new(Code::UnsupportedMediaType, detail));
+        }
     };
     let body = read(request, &app).await?;
+    let once = match key {
+        None => None,
+        Some(key) => {
+            let body = body.clone();
+            Some(key.once(aside(move || fingerprint(form, &body)).await?))
+        }
+    };
+    if let Some(answer) = answer_again(&app, once.as_ref(), query.wait).await? {
+        return Ok(answer);
+    }
     let (limits, max_documents) = (IngestLimits::from(&app.settings), app.settings.max_documents);
-    // Megabytes are parsed and hashed here.
-    let documents = tokio::task::spawn_blocking(move || documents(&body, as_lines, &limits, max_documents))
-        .await
-        .map_err(|e| ApiError::server(Code::Internal, e))??;
-    take_in(&app, documents, query.wait).await
+    let documents = aside(move || documents(&body, form == NDJSON, &limits, max_documents)).await??;
+    take_in(&app, documents, None, once.as_ref(), query.wait).await
+}
+
+/// Does what takes its time over megabytes, as to parse and to hash, where it holds nobody up.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work).await.map_err(|e| ApiError::server(Code::Internal, e))
+}
+
+fn fingerprint(form: &str, body: &[u8]) -> [u8; 32] {
+    let mut fingerprint = Fingerprint::new(form);
+    fingerprint.part(body);
+    fingerprint.finish()
 }
 
 /// Replace a document
@@ -167,7 +260,7 @@ async fn submit(State(app): State<Arc<App>>, Query(query): Query<SubmitQuery>, r
                 "id": "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867", "status": "succeeded", "documents": {"total": 1, "ready": 1, "failed": 0},
                 "error": null, "created_at": "2026-10-01T12:00:00.000000Z", "started_at": "2026-10-01T12:00:00.100000Z",
                 "finished_at": "2026-10-01T12:00:00.300000Z"}, "document_ids": ["poseidonis"]})),
-        SubmitErrors
+        ReplaceErrors
     )
 )]
 pub(super) async fn replace(
@@ -182,10 +275,8 @@ pub(super) async fn replace(
     }
     let body = read(request, &app).await?;
     let limits = IngestLimits::from(&app.settings);
-    let document = tokio::task::spawn_blocking(move || with_id(parse(&body)?, id, &limits))
-        .await
-        .map_err(|e| ApiError::server(Code::Internal, e))??;
-    take_in(&app, vec![document], query.wait).await
+    let document = aside(move || with_id(parse(&body)?, id, &limits)).await??;
+    take_in(&app, vec![document], None, None, query.wait).await
 }
 
 /// The document of a body whose id is in the path.
@@ -200,25 +291,6 @@ fn with_id(mut input: DocumentInput, id: DocumentId, limits: &IngestLimits) -> R
     }
     input.id = Some(id.as_str().to_owned());
     Ok(NewDocument::validate("", input, limits)?)
-}
-
-/// Submits documents and answers: at once, or when their task has ended.
-async fn take_in(app: &App, documents: Vec<NewDocument>, wait: bool) -> Result<Response, ApiError> {
-    let mut submission = app.parts.ingest.submit(documents).await?;
-    let mut status = StatusCode::ACCEPTED;
-    if wait {
-        let cut = app.lifecycle.cut();
-        let ended = tokio::select! {
-            // The documents are safe, so the answer is what it would have been without `wait`.
-            () = cut.cancelled() => None,
-            ended = app.parts.ingest.wait(submission.task.id) => ended?,
-        };
-        if let Some(task) = ended {
-            (submission.task, status) = (task, StatusCode::OK);
-        }
-    }
-    let location = format!("/v1/tasks/{}", submission.task.id);
-    Ok((status, [(header::LOCATION, location)], Json(submission)).into_response())
 }
 
 /// The documents of a body, all of them good.

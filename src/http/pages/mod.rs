@@ -31,7 +31,8 @@ fn file(name: &str, asked: &HeaderMap) -> Response {
     let (Some(file), Some(kind)) = (Files::get(name), kind(name)) else {
         return ApiError::new(Code::NotFound, "there is nothing at this path").into_response();
     };
-    let tag = format!("\"{}\"", hex(&file.metadata.sha256_hash()[..16]));
+    // Weak, since it is of the file and not of the bytes that are sent, which may be compressed.
+    let tag = format!("W/\"{}\"", hex(&file.metadata.sha256_hash()[..16]));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
         // The names stay the same when the program is another.
@@ -39,10 +40,17 @@ fn file(name: &str, asked: &HeaderMap) -> Response {
         (header::ETAG, HeaderValue::from_str(&tag).expect("hexadecimal digits in quotes")),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
     ];
-    if asked.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+    if is_known(&tag, asked) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     (headers, file.data).into_response()
+}
+
+/// Whether a client has what this tag is of (RFC 9110, section 13.1.2): whether its own tags are weak makes no difference.
+fn is_known(tag: &str, asked: &HeaderMap) -> bool {
+    let opaque = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
+    let values = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).map(str::trim).any(|known| known == "*" || opaque(known) == opaque(tag))
 }
 
 fn kind(name: &str) -> Option<&'static str> {

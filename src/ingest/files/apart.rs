@@ -47,7 +47,7 @@ pub fn read_here(path: &Path, limits: &IngestLimits, out: &mut impl Write) -> io
 /// What is in a file of a kind that is read apart.
 pub(super) fn items(path: &Path, limits: &IngestLimits) -> Box<dyn Iterator<Item = Item> + Send> {
     match Kind::of(path) {
-        Some(Kind::Pdf) => Box::new(std::iter::once(Item::whole(path, pdf::read(path, limits)))),
+        Some(Kind::Pdf) => Box::new(std::iter::once(Item::whole(pdf::read(path, limits)))),
         Some(Kind::Parquet) => match parquet::Rows::open(path, limits) {
             Ok(rows) => Box::new(rows.map(|(row, done, result)| Item { place: Some(Place::Row(row)), done, result })),
             Err(reason) => Box::new(std::iter::once(Item::failed(reason))),

@@ -34,12 +34,28 @@ impl Kind {
             _ => None,
         }
     }
+
+    /// An extension that a file of this kind may have.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Text => "txt",
+            Self::Html => "html",
+            Self::Pdf => "pdf",
+            Self::Docx => "docx",
+            Self::Lines => "jsonl",
+            Self::CompressedLines => "jsonl.zst",
+            Self::Parquet => "parquet",
+        }
+    }
 }
 
 /// A file that was found, with what its documents' ids are made from.
 #[derive(Clone, Debug)]
 pub(super) struct Source {
+    /// Where it lies.
     pub path: PathBuf,
+    /// What its user calls it: the path, unless it was sent.
+    pub name: PathBuf,
     /// From the folder that was named, or only the file's name where the file itself was.
     pub relative: PathBuf,
     pub kind: Kind,
@@ -73,9 +89,13 @@ fn file(path: &Path) -> Result<Source, Skipped> {
     if !metadata.is_file() {
         return Err(skipped("it is no file"));
     }
-    let kind = Kind::of(path).ok_or_else(|| skipped(&format!("its name ends in none of {EXTENSIONS}")))?;
+    let kind = Kind::of(path).ok_or_else(|| unknown_kind(path))?;
     let relative = path.file_name().map(PathBuf::from).ok_or_else(|| skipped("it has no name"))?;
-    Ok(Source { path: path.to_owned(), relative, kind, bytes: metadata.len() })
+    Ok(Source { path: path.to_owned(), name: path.to_owned(), relative, kind, bytes: metadata.len() })
+}
+
+pub(super) fn unknown_kind(name: &Path) -> Skipped {
+    Skipped::file(name, format!("its name ends in none of {EXTENSIONS}"))
 }
 
 fn folder(root: &Path) -> Vec<Result<Source, Skipped>> {
@@ -86,7 +106,8 @@ fn folder(root: &Path) -> Vec<Result<Source, Skipped>> {
             let kind = Kind::of(entry.path())?;
             let bytes = entry.metadata().map_or(0, |metadata| metadata.len());
             let relative = entry.path().strip_prefix(root).unwrap_or(entry.path()).to_owned();
-            Some(Ok(Source { path: entry.into_path(), relative, kind, bytes }))
+            let name = entry.path().to_owned();
+            Some(Ok(Source { path: entry.into_path(), name, relative, kind, bytes }))
         }
         Ok(_) => None,
         Err(error) => Some(Err(Skipped::file(error.path().unwrap_or(root), error.to_string()))),
@@ -126,7 +147,7 @@ fn pattern(path: &Path) -> Vec<Result<Source, Skipped>> {
             && metadata.is_file()
             && !hidden
         {
-            found.push(Ok(Source { path: entry, relative, kind, bytes: metadata.len() }));
+            found.push(Ok(Source { name: entry.clone(), path: entry, relative, kind, bytes: metadata.len() }));
         }
     }
     if found.is_empty() {

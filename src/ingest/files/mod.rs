@@ -14,6 +14,7 @@ mod parquet;
 mod pdf;
 mod prose;
 mod reader;
+mod uploads;
 mod zip;
 
 use std::collections::{HashMap, VecDeque};
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::input::cut_label;
 use super::{DocumentInput, IngestLimits, NewDocument};
 use crate::invalid::Invalid;
 use crate::names::CollectionName;
@@ -29,6 +31,7 @@ pub use apart::read_here;
 use find::Source;
 pub use find::is_pattern;
 use reader::Reader;
+pub use uploads::{FileLabels, Found, TooMuch, Upload, UploadLimits, Uploads};
 
 /// Where in a file of many documents one is, counted from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +51,7 @@ impl Place {
 /// A file, or a part of one, that gives no document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
+    /// As its user names it.
     pub path: PathBuf,
     pub place: Option<Place>,
     pub reason: String,
@@ -86,12 +90,8 @@ struct Item {
 }
 
 impl Item {
-    fn whole(path: &Path, result: Result<Extracted, String>) -> Self {
-        let input = |Extracted { title, text }: Extracted| DocumentInput {
-            title: title.or_else(|| name::stem(path)).map(cut_label),
-            text,
-            ..DocumentInput::default()
-        };
+    fn whole(result: Result<Extracted, String>) -> Self {
+        let input = |Extracted { title, text }: Extracted| DocumentInput { title, text, ..DocumentInput::default() };
         Self { place: None, done: 1.0, result: result.map(input) }
     }
 
@@ -105,10 +105,11 @@ type Items = Box<dyn Iterator<Item = Item> + Send>;
 /// Reads documents from files one after the other.
 ///
 /// The id of a document that names none is made from its path, so that the same file read again gives a new revision of the same document;
-/// so is its source, and where its content has no title, the title of a document that is a file.
+/// so is its source, and where its content has no title, the title of a document that is a file. Labels go before what is made up.
 pub struct Documents {
     sources: VecDeque<Result<Source, Skipped>>,
     reader: Reader,
+    labels: FileLabels,
     /// Files that are read at a time.
     workers: usize,
     /// Those whose turn comes.
@@ -131,11 +132,15 @@ impl Documents {
     /// Finds the files of `paths`: those named, whatever they are; in folders, however deep, and of patterns, all that can be read, without
     /// hidden ones.
     pub fn find(paths: &[PathBuf], limits: IngestLimits) -> Self {
-        let sources: VecDeque<_> = paths.iter().flat_map(|path| find::sources(path)).collect();
+        Self::of(paths.iter().flat_map(|path| find::sources(path)).collect(), limits)
+    }
+
+    fn of(sources: VecDeque<Result<Source, Skipped>>, limits: IngestLimits) -> Self {
         let bytes = sources.iter().flatten().map(|source| source.bytes).sum();
         Self {
             sources,
             reader: Reader { limits, program: None },
+            labels: FileLabels::default(),
             workers: 1,
             ahead: VecDeque::new(),
             open: None,
@@ -152,6 +157,12 @@ impl Documents {
     /// own. Without, they are read in this process.
     pub fn reading_apart(mut self, program: PathBuf) -> Self {
         self.reader.program = Some(program);
+        self
+    }
+
+    /// Says this of all documents, where they do not say it themselves.
+    fn labelled(mut self, labels: FileLabels) -> Self {
+        self.labels = labels;
         self
     }
 
@@ -199,7 +210,7 @@ impl Documents {
 
     fn finished(&mut self, source: &Source, item: Item) -> Result<DocumentInput, Skipped> {
         self.place = item.place;
-        let skipped = |reason| Skipped { path: source.path.clone(), place: item.place, reason };
+        let skipped = |reason| Skipped { path: source.name.clone(), place: item.place, reason };
         let mut input = item.result.map_err(skipped)?;
         let id = input.id.get_or_insert_with(|| match item.place {
             None => name::document_id(&source.relative),
@@ -210,7 +221,13 @@ impl Documents {
             return Err(skipped(format!("its id is {id:?}, and so is that of a document of {}", earlier.display())));
         }
         self.ids.insert(id.clone(), Arc::clone(&self.path));
-        input.source.get_or_insert_with(|| cut_label(source.path.display().to_string()));
+        if item.place.is_none() {
+            // What is said of a file counts more than what is found in it.
+            let title = self.labels.title.clone().or(input.title.take());
+            input.title = title.or_else(|| name::stem(&source.name)).map(cut_label);
+        }
+        self.labels.apply(&mut input);
+        input.source.get_or_insert_with(|| cut_label(source.name.display().to_string()));
         Ok(input)
     }
 }
@@ -231,18 +248,13 @@ impl Iterator for Documents {
             }
             match self.next_file()? {
                 Ok((source, items)) => {
-                    (self.done, self.path) = (0.0, source.path.as_path().into());
+                    (self.done, self.path) = (0.0, source.name.as_path().into());
                     self.open = Some((source, items));
                 }
                 Err(skipped) => return Some(Err(skipped)),
             }
         }
     }
-}
-
-/// The longest title or source that a document may have.
-fn cut_label(label: String) -> String {
-    label.chars().take(super::input::MAX_LABEL).collect()
 }
 
 #[cfg(test)]

@@ -23,9 +23,9 @@ impl Reader {
     pub fn items(&self, source: &Source) -> Items {
         let (path, limits) = (&source.path, &self.limits);
         match source.kind {
-            Kind::Text => whole(path, text(path, limits)),
-            Kind::Html => whole(path, html(path, limits)),
-            Kind::Docx => whole(path, docx::read(path, limits)),
+            Kind::Text => whole(text(path, limits)),
+            Kind::Html => whole(html(path, limits)),
+            Kind::Docx => whole(docx::read(path, limits)),
             Kind::Lines | Kind::CompressedLines => {
                 match lines::JsonLines::open(path, source.kind == Kind::CompressedLines, limits) {
                     Ok(lines) => {
@@ -49,7 +49,7 @@ impl Reader {
         let (send, items) = sync_channel(1);
         let (reader, source) = (self.clone(), source.clone());
         std::thread::spawn(move || {
-            let read = catch_unwind(AssertUnwindSafe(|| reader.items(&source).try_for_each(|item| send.send(item))));
+            let read = catch_unwind(AssertUnwindSafe(|| reader.items(&source).all(|item| send.send(item).is_ok())));
             if read.is_err() {
                 // A file that gives nothing must have a reason; who has gone needs none.
                 let _ = send.send(Item::failed("its reader failed".to_owned()));
@@ -59,8 +59,8 @@ impl Reader {
     }
 }
 
-fn whole(path: &Path, result: Result<Extracted, String>) -> Items {
-    Box::new(std::iter::once(Item::whole(path, result)))
+fn whole(result: Result<Extracted, String>) -> Items {
+    Box::new(std::iter::once(Item::whole(result)))
 }
 
 fn failed(reason: String) -> Items {

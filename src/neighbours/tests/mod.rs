@@ -1,3 +1,4 @@
+mod indexed;
 mod options;
 mod source;
 mod steps;

@@ -44,8 +44,9 @@ export function takeEvent(run, event, data) {
 
 export function describeRun(run) {
   const { usage, timings, retrieval } = run.done;
-  const parts = [`${usage.completion_tokens} ${usage.completion_tokens === 1 ? 'token' : 'tokens'} in ${milliseconds(timings.decode_ms)}`];
+  const parts = [`${usage.completion_tokens} ${usage.completion_tokens === 1 ? 'token' : 'tokens'}`];
   if (timings.first_token_ms != null) parts.push(`the first after ${milliseconds(timings.first_token_ms)}`);
+  parts.push(`${milliseconds(timings.decode_ms)} of decoding`);
   if (retrieval.enabled && run.retrievals.length > 0) {
     const count = run.retrievals.length;
     parts.push(`${count} ${count === 1 ? 'look-up' : 'look-ups'} in ${milliseconds(timings.retrieval_ms)}`);

@@ -18,7 +18,13 @@ const EXAMPLE = {
 The lighthouse of Mirel Island was built in 1861. It was designed by the engineer Clara Lindqvist and is 38 metres high. The first keeper of the lighthouse was Tobias Hale, who lived there with his wife and four children for thirty years.`,
 };
 
-const INPUTS = { ...DEFAULTS, prompt: 'The first keeper of the lighthouse of Mirel Island was', maxTokens: 24, collection: COLLECTION };
+const INPUTS = {
+  ...DEFAULTS,
+  mode: 'compare',
+  prompt: 'The first keeper of the lighthouse of Mirel Island was',
+  maxTokens: 24,
+  collection: COLLECTION,
+};
 
 export function createWelcome({ onReady, onProblem }) {
   const box = byId('welcome');

@@ -1,24 +1,52 @@
-use std::io::Write;
+mod banner;
+
+use std::io::{Write, stdout};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, ensure};
+use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::App;
 use crate::catalogue::Catalogue;
 use crate::http;
-use crate::settings::Settings;
+use crate::settings::{Settings, Sources};
+
+pub const EXAMPLES: &str = "\
+Examples:
+  retro serve
+  retro serve --listen 127.0.0.1:0 --data-dir /var/lib/retro --model models/retro-nano
+  retro serve --print-config > settings.toml
+
+Ctrl-C or SIGTERM lets it finish what it has begun; it then ends with code 0.";
+
+#[derive(Args)]
+pub struct ServeArgs {
+    /// Print the settings in force as a retro.toml, each with where it came from, and end; passwords are masked
+    #[arg(long)]
+    print_config: bool,
+}
 
 /// Serves until SIGTERM or Ctrl-C; a second signal cuts what has not finished.
-pub async fn run(settings: Settings) -> anyhow::Result<()> {
+pub async fn run(args: &ServeArgs, settings: Settings, sources: &Sources) -> anyhow::Result<ExitCode> {
+    if args.print_config {
+        stdout().write_all(sources.print(&settings)?.as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     ensure_guarded(&settings).await?;
     let address = settings.listen;
     // Taken before the models load: a port that is in use should not cost that wait.
     let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let loading = http::Loading::begin(listener, &settings)?;
+    let address = loading.address();
+    tracing::debug!(%address, "loading");
     let app = Arc::new(App::start(settings).await?);
     let mut signals = Signals::new()?;
-    announce(&app, &listener).await?;
+    // Before it says so: whoever waits for the first line may ask at once.
+    let server = loading.serve(Arc::clone(&app));
+    banner::print(&app, address).await?;
     let lifecycle = app.lifecycle.clone();
     let stop = async move {
         signals.next().await;
@@ -27,8 +55,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
             lifecycle.cut().cancel();
         });
     };
-    http::serve(app, listener, stop).await?;
-    Ok(())
+    server.until(stop).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// # Errors
@@ -65,37 +93,4 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
-}
-
-/// The start-up lines. Who started the server with port 0 reads the first one.
-async fn announce(app: &App, listener: &TcpListener) -> anyhow::Result<()> {
-    let (model, runtime) = (&app.parts.model, &app.parts.runtime);
-    let (manifest, (variant, _)) = (model.manifest(), model.variant());
-    let mut lines = vec![
-        format!("retro-server listening on http://{}", listener.local_addr()?),
-        format!("  model       {} ({:.1} million parameters, {variant})", manifest.name, manifest.parameters as f64 / 1e6),
-        format!("  provider    {} ({})", app.parts.device.provider(), runtime.library().display()),
-        format!(
-            "  embedder    {} ({} dimensions, {})",
-            app.parts.embedder.name(),
-            app.parts.embedder.dimension(),
-            app.parts.embedder.precision()
-        ),
-    ];
-    let access = match (app.parts.catalogue.has_keys().await?, app.settings.listens_on_loopback()) {
-        (true, _) => "with a key; `retro keys list` lists them",
-        (false, true) => "everyone on this machine, since there are no keys; `retro keys create` makes one",
-        (false, false) => "everyone (allow_anonymous), since there are no keys; `retro keys create` makes one",
-    };
-    lines.push(format!("  access      {access}"));
-    let collections = app.parts.database.collections().await?;
-    for name in &collections {
-        lines.push(format!("  collection  {name} ({} chunks)", app.parts.database.stats(name).await?.chunks));
-    }
-    if collections.is_empty() {
-        lines.push("  collections none yet; `retro ingest samples` puts the sample documents in".to_owned());
-    }
-    // Nobody needs to read them.
-    let _ = writeln!(std::io::stdout(), "{}", lines.join("\n"));
-    Ok(())
 }
