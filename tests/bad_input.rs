@@ -243,3 +243,15 @@ async fn stop_texts_are_counted_in_characters() {
     assert_eq!(post(shared(), "/v1/complete", stop(256)).await.status, 200);
     refused(post(shared(), "/v1/complete", stop(257)).await, 422, "invalid_value", Some("stop[0]")).await;
 }
+
+#[tokio::test]
+async fn a_list_is_no_object() {
+    for (path, body, field) in [
+        ("/v1/complete", json!({"prompt": "a", "retrieval": [null, 2]}), "retrieval"),
+        ("/v1/complete", json!({"prompt": "a", "retrieval": {"provided": [["a", "b"]]}}), "retrieval.provided[0]"),
+        ("/v1/score", json!({"text": "a", "retrieval": []}), "retrieval"),
+        ("/v1/documents", json!({"documents": [["an-id", "a"]]}), "documents[0]"),
+    ] {
+        refused(post(shared(), path, body).await, 422, "invalid_type", Some(field)).await;
+    }
+}

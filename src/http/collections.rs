@@ -21,6 +21,7 @@ use crate::ingest::{Collection, CollectionDetails};
 use crate::invalid::Invalid;
 use crate::names::CollectionName;
 use crate::neighbours::Effort;
+use crate::object;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
@@ -54,6 +55,7 @@ struct CreateRequest {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct UpdateRequest {
+    #[serde(deserialize_with = "object::one")]
     search: Effort,
 }
 

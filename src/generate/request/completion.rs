@@ -6,6 +6,7 @@ use super::retrieval::{Alignment, RetrievalRequest, ValidRetrieval};
 use super::{Limits, tokens};
 use crate::invalid::Invalid;
 use crate::neighbours::SearchOptions;
+use crate::object;
 use crate::schemas;
 use crate::text::{TokenId, Tokenizer};
 
@@ -85,7 +86,7 @@ pub struct CompletionRequest {
     /// `comparison` in the answer, events `comparison` and `gains` in a stream. Costs about three completions.
     #[serde(default)]
     pub compare: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     pub retrieval: RetrievalRequest,
     /// What `max_tokens` is where it is missing, less where the context leaves less. It is for the interface to say, not for the client.
     #[serde(skip, default = "default_max_tokens")]

@@ -8,6 +8,7 @@ use crate::invalid::Invalid;
 use crate::model::MAX_NEIGHBOURS;
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Effort, SearchOptions};
+use crate::object;
 use crate::text::{CHUNK_LENGTH, Grid};
 
 /// Fewest tokens from one look-up to the next.
@@ -76,7 +77,7 @@ pub struct RetrievalRequest {
     #[schema(example = false)]
     pub prefetch: bool,
     /// Neighbours to read instead of searching, the same for every chunk.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional_list")]
     #[schema(min_items = 1, max_items = 16)]
     pub provided: Option<Vec<ProvidedNeighbour>>,
 }

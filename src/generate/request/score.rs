@@ -7,6 +7,7 @@ use super::retrieval::{Alignment, RetrievalRequest, ValidRetrieval};
 use super::{Limits, tokens};
 use crate::invalid::Invalid;
 use crate::neighbours::SearchOptions;
+use crate::object;
 use crate::text::{TokenId, Tokenizer};
 
 /// A text whose probability is wanted, as clients ask for it.
@@ -25,7 +26,7 @@ pub struct ScoreRequest {
     /// true adds the log-probability of each scored token.
     #[serde(default)]
     pub token_log_probs: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::one")]
     #[schema(schema_with = retrieval_schema)]
     pub retrieval: RetrievalRequest,
 }

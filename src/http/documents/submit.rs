@@ -24,6 +24,7 @@ use crate::http::problem::{ApiError, Code};
 use crate::ingest::{DocumentInput, IngestLimits, MAX_LABEL, NewDocument, Submission};
 use crate::invalid::Invalid;
 use crate::names::{CollectionName, DocumentId};
+use crate::object;
 use crate::schemas;
 
 const JSON: &str = "application/json";
@@ -54,6 +55,7 @@ impl ToSchema for DocumentsBody {
 #[serde(deny_unknown_fields)]
 struct ManyDocuments {
     /// With ids of their own; all are taken in, or none. At most 1000, unless the setting `max_documents` says otherwise.
+    #[serde(deserialize_with = "object::list")]
     #[schema(min_items = 1)]
     documents: Vec<DocumentInput>,
 }

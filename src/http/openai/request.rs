@@ -8,6 +8,7 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::generate::{CompletionRequest, Limits, RetrievalRequest, Stop, ValidCompletion};
 use crate::invalid::Invalid;
+use crate::object;
 use crate::schemas;
 use crate::text::{TokenId, Tokenizer};
 
@@ -71,7 +72,7 @@ pub struct TextCompletionRequest {
     /// true answers with server-sent events.
     #[serde(default)]
     pub stream: Option<bool>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     stream_options: Option<StreamOptions>,
     /// Refused unless empty: the model writes on at the end only.
     #[serde(default)]
@@ -86,7 +87,7 @@ pub struct TextCompletionRequest {
     #[expect(dead_code, reason = "taken so that it is no unknown field")]
     user: Option<String>,
     /// Which neighbours the model reads, as for `POST /v1/complete`. OpenAI has no such field.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object::optional")]
     retrieval: Option<RetrievalRequest>,
 }
 
