@@ -10,12 +10,14 @@ BENCH_PYTHON ?= $(firstword $(wildcard $(HOME)/.cache/retro-server/bench-venv/bi
 PACKAGE_PYTHON ?= $(firstword $(wildcard $(HOME)/.cache/retro-server/packaging-venv/bin/python) python3)
 PARITY_CASES ?= training/work/parity.safetensors
 ORACLE_CASES ?= training/work/oracle
+# What the tests saw of the API's description.
+SEEN := $(abspath $(TARGET))/seen
 
 # ONNX Runtime would send reports to its maker (docs/security.md).
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve test lint openapi eval parity oracle bench bench-database cuda-setup cuda-check
+.PHONY: help setup build serve test schemathesis lint openapi eval parity oracle bench bench-database cuda-setup cuda-check
 # The steps share one cargo lock and one runtime/.
 .NOTPARALLEL:
 
@@ -31,8 +33,8 @@ build: setup ## build the server in release mode
 serve: build ## set up, build and serve on 127.0.0.1:8080; ARGS="--listen 127.0.0.1:0" adds flags
 	@exec $(RETRO) serve $(ARGS)
 
-# Rust comes last, so that its closing lines end the output.
-test: setup ## set up and run every test
+# Rust comes last, so that its closing lines end the output: all tests, and then the one that looks whether they saw all that the description has.
+test: build ## set up and run every test
 	@if ! $(TRAIN_PYTHON) -c 'import torch' 2>/dev/null; then \
 		echo 'test: skipping the tests of training/: $(TRAIN_PYTHON) has no torch (TRAIN_PYTHON=... names another)'; \
 	elif $(TRAIN_PYTHON) -c 'import pytest' 2>/dev/null; then \
@@ -40,7 +42,13 @@ test: setup ## set up and run every test
 	else \
 		echo 'test: training/, by unittest' && $(TRAIN_PYTHON) -m unittest discover -t . -s training/tests; \
 	fi
-	cargo test --release --locked
+	@python3 tests/outside/run.py --retro '$(RETRO)'
+	@rm -rf '$(SEEN)' && mkdir -p '$(SEEN)'
+	RETRO_SEEN='$(SEEN)' cargo test --release --locked
+	RETRO_SEEN='$(SEEN)' cargo test --release --locked --test blackbox -- --ignored --exact contract::everything_in_the_description_was_seen
+
+schemathesis: build ## try the API with EXAMPLES=200 requests an operation, made from its description
+	@python3 tests/outside/run.py --retro '$(RETRO)' --examples $(or $(EXAMPLES),200) schemathesis
 
 # `cargo clippy` checks, and a check compiles every dependency a second time, for nothing
 # that a build could use. So clippy is put in rustc's place for this crate alone and runs

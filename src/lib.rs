@@ -8,6 +8,7 @@ pub mod invalid;
 pub mod keys;
 pub mod metrics;
 pub mod names;
+mod schemas;
 pub mod settings;
 pub mod telemetry;
 

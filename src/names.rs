@@ -3,8 +3,11 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::invalid::Invalid;
+use crate::schemas;
 
 /// Longest document id, in bytes.
 pub const MAX_DOCUMENT_ID: usize = 128;
@@ -124,6 +127,28 @@ impl fmt::Display for KeyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+impl PartialSchema for DocumentId {
+    fn schema() -> RefOr<Schema> {
+        schema(MAX_DOCUMENT_ID, "._:-", "1 to 128 of `A-Z a-z 0-9 . _ : -`, beginning with a letter or digit")
+    }
+}
+
+impl ToSchema for DocumentId {}
+
+impl PartialSchema for CollectionName {
+    fn schema() -> RefOr<Schema> {
+        schema(MAX_COLLECTION_NAME, "_-", "1 to 64 of `A-Z a-z 0-9 _ -`, beginning with a letter or digit")
+    }
+}
+
+impl ToSchema for CollectionName {}
+
+/// What [`check`] checks. `also` ends in `-`, which would be a range elsewhere.
+fn schema(longest: usize, also: &str, description: &str) -> RefOr<Schema> {
+    let pattern = format!("^[A-Za-z0-9][A-Za-z0-9{also}]*$");
+    schemas::text(1..=longest).description(Some(description)).pattern(Some(pattern)).into()
 }
 
 fn check(field: &str, value: &str, longest: usize, also: &str) -> Result<(), Invalid> {

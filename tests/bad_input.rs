@@ -224,3 +224,22 @@ async fn queries_that_are_not_understood() {
     let answer = post(shared(), "/v1/documents?wait=perhaps", Value::Null).await;
     assert_eq!((answer.status, answer.code()), (400, "invalid_query"));
 }
+
+#[tokio::test]
+async fn numbers_are_compared_with_their_limits_before_they_are_rounded() {
+    for (field, value) in [("temperature", 2.000_000_01), ("min_p", 1.000_000_01), ("frequency_penalty", -2.000_000_01)] {
+        refused(post(shared(), "/v1/complete", json!({"prompt": "a", field: value})).await, 422, "invalid_value", Some(field))
+            .await;
+    }
+    let tiny = json!({"prompt": "a", "max_tokens": 1, "temperature": 1, "top_p": 1e-50});
+    assert_eq!(post(shared(), "/v1/complete", tiny).await.status, 200, "it is above 0");
+    let far = json!({"text": "a", "max_distance": 4.000_000_01});
+    refused(post(shared(), "/v1/retrieve", far).await, 422, "invalid_value", Some("max_distance")).await;
+}
+
+#[tokio::test]
+async fn stop_texts_are_counted_in_characters() {
+    let stop = |characters: usize| json!({"prompt": "a", "max_tokens": 1, "stop": ["字".repeat(characters)]});
+    assert_eq!(post(shared(), "/v1/complete", stop(256)).await.status, 200);
+    refused(post(shared(), "/v1/complete", stop(257)).await, 422, "invalid_value", Some("stop[0]")).await;
+}

@@ -10,6 +10,7 @@ mod complete;
 mod completions;
 mod compression;
 mod config;
+mod contract;
 mod crash;
 mod documents;
 mod echo;

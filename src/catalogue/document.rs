@@ -13,6 +13,7 @@ use super::page::{Cursor, Page};
 use super::store::{count, parsed};
 use super::{Catalogue, CatalogueError};
 use crate::names::{CollectionName, DocumentId};
+use crate::schemas;
 
 /// What the catalogue knows of a document, which is of its newest revision.
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
@@ -23,7 +24,7 @@ pub struct Document {
     pub collection: CollectionName,
     pub title: String,
     pub source: String,
-    #[schema(value_type = Object)]
+    #[schema(schema_with = schemas::any_object)]
     pub metadata: Map<String, Value>,
     pub status: DocumentStatus,
     /// Why the document failed. Chunks of an earlier revision that was ready are still found.

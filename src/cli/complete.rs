@@ -32,25 +32,25 @@ pub struct CompleteArgs {
     max_tokens: Option<usize>,
     /// 0 takes the most probable token each time
     #[arg(long, value_name = "0..2")]
-    temperature: Option<f32>,
+    temperature: Option<f64>,
     /// Samples from the most probable tokens that together have this probability
     #[arg(long, value_name = "0..1")]
-    top_p: Option<f32>,
+    top_p: Option<f64>,
     /// Samples from so many of the most probable tokens
     #[arg(long, value_name = "N")]
-    top_k: Option<usize>,
+    top_k: Option<u32>,
     /// Drops tokens less probable than this share of the most probable one
     #[arg(long, value_name = "0..1")]
-    min_p: Option<f32>,
+    min_p: Option<f64>,
     /// Divides the logits of tokens that the completion already holds
     #[arg(long, value_name = "0.5..2")]
-    repetition_penalty: Option<f32>,
+    repetition_penalty: Option<f64>,
     /// Taken off the logits of a token for each time that the completion holds it
     #[arg(long, value_name = "-2..2", allow_negative_numbers = true)]
-    frequency_penalty: Option<f32>,
+    frequency_penalty: Option<f64>,
     /// Taken off the logits of a token that the completion holds
     #[arg(long, value_name = "-2..2", allow_negative_numbers = true)]
-    presence_penalty: Option<f32>,
+    presence_penalty: Option<f64>,
     /// Makes sampling repeatable
     #[arg(long, value_name = "N")]
     seed: Option<u64>,

@@ -15,7 +15,7 @@ pub struct SearchArgs {
     pub collection: Option<String>,
     /// Leaves out neighbours farther than this squared distance
     #[arg(long, value_name = "0..4")]
-    pub max_distance: Option<f32>,
+    pub max_distance: Option<f64>,
     /// Takes neighbours from documents that fulfil this only, for instance '{"field": "lang", "op": "eq", "value": "en"}'
     #[arg(long, value_name = "JSON", value_parser = parse_filter)]
     pub filter: Option<FilterRequest>,

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::GenerateError;
 use super::request::{Alignment, ValidRetrieval};
 use crate::neighbours::Neighbour;
+use crate::schemas;
 
 /// One neighbour as clients see it.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -29,7 +30,7 @@ pub struct NeighbourView {
     pub continuation: String,
     pub title: String,
     pub source: String,
-    #[schema(value_type = Object)]
+    #[schema(schema_with = schemas::any_object)]
     pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 

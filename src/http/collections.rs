@@ -37,6 +37,7 @@ struct ListQuery {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
+    #[param(value_type = Option<CollectionName>, inline)]
     cursor: Option<String>,
 }
 
@@ -45,7 +46,7 @@ struct ListQuery {
 #[serde(deny_unknown_fields)]
 struct CreateRequest {
     /// 1 to 64 of `A-Z a-z 0-9 _ -`, beginning with a letter or digit.
-    #[schema(example = "library")]
+    #[schema(value_type = CollectionName, example = "library")]
     name: String,
 }
 
@@ -141,6 +142,7 @@ impl IntoResponses for DeleteErrors {
 #[utoipa::path(
     get,
     path = "/v1/collections",
+    operation_id = "list_collections",
     tag = "Collections",
     params(ListQuery),
     responses(
@@ -168,6 +170,7 @@ async fn list(State(app): State<Arc<App>>, Query(query): Query<ListQuery>) -> Re
 #[utoipa::path(
     post,
     path = "/v1/collections",
+    operation_id = "create_collection",
     tag = "Collections",
     request_body(content = CreateRequest, examples(
         ("library" = (summary = "An empty collection", value = json!({"name": "library"})))
@@ -203,8 +206,9 @@ async fn create(State(app): State<Arc<App>>, Json(request): Json<CreateRequest>)
 #[utoipa::path(
     get,
     path = "/v1/collections/{name}",
+    operation_id = "show_collection",
     tag = "Collections",
-    params(("name" = String, Path, description = "The collection's name", example = "library")),
+    params(("name" = inline(CollectionName), Path, description = "The collection's name", example = "library")),
     responses(
         (status = 200, description = "The collection", body = CollectionDetails, example = json!({
             "name": "library", "created_at": "2026-10-01T12:00:00.000000Z", "documents": {"pending": 0, "ready": 32, "failed": 0},
@@ -230,8 +234,9 @@ async fn show(State(app): State<Arc<App>>, NamePath(name): NamePath) -> Result<a
 #[utoipa::path(
     delete,
     path = "/v1/collections/{name}",
+    operation_id = "delete_collection",
     tag = "Collections",
-    params(("name" = String, Path, description = "The collection's name", example = "library")),
+    params(("name" = inline(CollectionName), Path, description = "The collection's name", example = "library")),
     responses((status = 204, description = "The collection is gone"), DeleteErrors)
 )]
 async fn delete(State(app): State<Arc<App>>, NamePath(name): NamePath) -> Result<StatusCode, ApiError> {
@@ -245,8 +250,9 @@ async fn delete(State(app): State<Arc<App>>, NamePath(name): NamePath) -> Result
 #[utoipa::path(
     patch,
     path = "/v1/collections/{name}",
+    operation_id = "update_collection",
     tag = "Collections",
-    params(("name" = String, Path, description = "The collection's name", example = "library")),
+    params(("name" = inline(CollectionName), Path, description = "The collection's name", example = "library")),
     request_body(content = UpdateRequest, examples(
         ("thorough" = (summary = "More clusters of the index", value = json!({"search": {"nprobes": 80}}))),
         ("exact" = (summary = "No index", value = json!({"search": {"exact": true}})))
@@ -284,8 +290,9 @@ async fn update(
 #[utoipa::path(
     post,
     path = "/v1/collections/{name}/index",
+    operation_id = "index_collection",
     tag = "Collections",
-    params(("name" = String, Path, description = "The collection's name", example = "library"), IndexQuery),
+    params(("name" = inline(CollectionName), Path, description = "The collection's name", example = "library"), IndexQuery),
     responses(
         (status = 200, description = "It is done", body = CollectionDetails, example = json!({
             "name": "library", "created_at": "2026-10-01T12:00:00.000000Z", "documents": {"pending": 0, "ready": 32, "failed": 0},

@@ -16,7 +16,7 @@ use super::problem::{ApiError, Code};
 use crate::app::App;
 use crate::generate::{Alignment, FilterRequest, NeighbourView, SearchRequest, TextNeighbours};
 use crate::invalid::Invalid;
-use crate::names::CollectionName;
+use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{DatabaseError, Effort, SearchOptions};
 
 /// Longest text whose neighbours may be looked at, in bytes: some hundred chunks.
@@ -31,7 +31,7 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
 #[serde(deny_unknown_fields)]
 struct RetrieveRequest {
     /// Not empty, at most 65536 bytes.
-    #[schema(example = "The Dune film was released in")]
+    #[schema(example = "The Dune film was released in", min_length = 1, max_length = 65536)]
     text: String,
     /// Neighbours of each chunk, 0 to 16 (default: what the model was trained with).
     #[serde(default)]
@@ -39,18 +39,18 @@ struct RetrieveRequest {
     neighbours: Option<usize>,
     /// Collection to search (default `default`).
     #[serde(default)]
-    #[schema(example = "default")]
+    #[schema(value_type = Option<CollectionName>, example = "default")]
     collection: Option<String>,
     /// Neighbours farther than this squared distance (0 to 4) are left out.
     #[serde(default)]
-    #[schema(minimum = 0)]
-    max_distance: Option<f32>,
+    #[schema(minimum = 0, maximum = 4)]
+    max_distance: Option<f64>,
     /// Only chunks of documents that fulfil it are neighbours.
     #[serde(default)]
     filter: Option<FilterRequest>,
     /// Ids of documents whose chunks are no neighbours; at most 1000.
     #[serde(default)]
-    #[schema(example = json!(["dune-novel.md"]), max_items = 1000)]
+    #[schema(value_type = Option<Vec<DocumentId>>, example = json!(["dune-novel.md"]), max_items = 1000)]
     exclude_documents: Option<Vec<String>>,
     /// Chunks with the same text are one neighbour, the first by distance, document id and chunk index (default true).
     #[serde(default)]
@@ -59,7 +59,7 @@ struct RetrieveRequest {
     /// Version of the collection to search instead of the newest, as an earlier answer named it in `database_version`; one that is still
     /// kept. It holds what the collection held then, documents that were deleted or replaced since included.
     #[serde(default)]
-    #[schema(example = json!(null))]
+    #[schema(value_type = Option<usize>, example = json!(null), maximum = 18_446_744_073_709_551_615_usize)]
     as_of: Option<u64>,
     /// true: all embeddings are searched, without an index (default: what the collection says, else false).
     #[serde(default)]

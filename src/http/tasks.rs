@@ -16,8 +16,8 @@ use utoipa_axum::routes;
 use super::json::{IdPath, Query};
 use super::observe::RequestId;
 use super::openapi::error_responses;
-use super::problem::{ApiError, Code};
-use super::sse;
+use super::problem::{ApiError, Code, Problem};
+use super::sse::{self, StreamEvents};
 use crate::app::App;
 use crate::catalogue::{Cursor, Page, Task, TaskStatus};
 use crate::invalid::Invalid;
@@ -26,7 +26,11 @@ const DEFAULT_LIMIT: u32 = 100;
 const MAX_LIMIT: u32 = 1000;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(events)).routes(routes!(cancel))
+    let mut router =
+        OpenApiRouter::new().routes(routes!(list)).routes(routes!(show)).routes(routes!(events)).routes(routes!(cancel));
+    let events = StreamEvents::default().with::<Task>("task").with::<Problem>("error");
+    events.describe(router.get_openapi_mut(), |api| api.paths.paths.get_mut("/v1/tasks/{id}/events")?.get.as_mut());
+    router
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -39,6 +43,7 @@ struct ListQuery {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(pattern = "^([0-9a-f]{2})+$")]
     cursor: Option<String>,
 }
 
@@ -72,6 +77,7 @@ impl IntoResponses for CancelErrors {
 #[utoipa::path(
     get,
     path = "/v1/tasks",
+    operation_id = "list_tasks",
     tag = "Tasks",
     params(ListQuery),
     responses(
@@ -97,6 +103,7 @@ async fn list(State(app): State<Arc<App>>, Query(query): Query<ListQuery>) -> Re
 #[utoipa::path(
     get,
     path = "/v1/tasks/{id}",
+    operation_id = "show_task",
     tag = "Tasks",
     params(("id" = String, Path, description = "The task's id", example = "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867")),
     responses(
@@ -123,6 +130,7 @@ data: "error":null,"created_at":"2026-10-01T12:00:00.000000Z","started_at":"2026
 #[utoipa::path(
     get,
     path = "/v1/tasks/{id}/events",
+    operation_id = "watch_task",
     tag = "Tasks",
     params(("id" = String, Path, description = "The task's id", example = "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867")),
     responses(
@@ -147,6 +155,7 @@ async fn events(
 #[utoipa::path(
     post,
     path = "/v1/tasks/{id}/cancel",
+    operation_id = "cancel_task",
     tag = "Tasks",
     params(("id" = String, Path, description = "The task's id", example = "0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867")),
     responses(

@@ -1,16 +1,19 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
+use utoipa::openapi::Schema;
+use utoipa::openapi::schema::{SchemaType, Type};
 
 use crate::catalogue::NewRecord;
 use crate::files::hex;
 use crate::invalid::Invalid;
 use crate::names::{CollectionName, DocumentId};
+use crate::schemas;
 
 /// Most characters of a title or a source.
-const MAX_LABEL: usize = 1000;
+pub const MAX_LABEL: usize = 1000;
 /// Most bytes of a document's metadata as JSON.
 const MAX_METADATA: usize = 16 << 10;
 
@@ -33,22 +36,54 @@ impl Default for IngestLimits {
 pub struct DocumentInput {
     /// 1 to 128 of `A-Z a-z 0-9 . _ : -`; made up if left out, unless the path names it. A document that has this id already is
     /// replaced.
-    #[schema(example = "dune-2021")]
+    #[schema(value_type = Option<DocumentId>, example = "dune-2021")]
     pub id: Option<String>,
-    #[schema(example = "Dune is a 2021 American epic science fiction film directed by Denis Villeneuve.")]
+    /// More than white space, and no NUL; at most 10 MiB, unless the setting `max_document_bytes` says otherwise.
+    #[schema(schema_with = text_schema)]
     pub text: String,
-    /// At most 1000 characters.
-    #[schema(example = "Dune (2021 film)")]
+    /// At most 1000 characters, and no NUL.
+    #[schema(schema_with = title_schema)]
     pub title: Option<String>,
-    /// Where the text comes from, for instance a URL or a path; at most 1000 characters.
-    #[schema(example = "https://en.wikipedia.org/wiki/Dune_(2021_film)")]
+    /// Where the text comes from, for instance a URL or a path; at most 1000 characters, and no NUL.
+    #[schema(schema_with = source_schema)]
     pub source: Option<String>,
     /// A JSON object of at most 16 KiB, given back with every neighbour.
-    #[schema(value_type = Option<Object>, example = json!({"year": 2021}))]
+    #[schema(schema_with = metadata_schema)]
     pub metadata: Option<Map<String, Value>>,
     /// `default` if left out.
-    #[schema(example = "default")]
+    #[schema(value_type = Option<CollectionName>, example = "default")]
     pub collection: Option<String>,
+}
+
+fn metadata_schema() -> Schema {
+    let words = "A JSON object of at most 16 KiB, given back with every neighbour.";
+    let object_or_null = SchemaType::from_iter([Type::Object, Type::Null]);
+    schemas::any_object().schema_type(object_or_null).description(Some(words)).examples([json!({"year": 2021})]).into()
+}
+
+fn text_schema() -> Schema {
+    let example = "Dune is a 2021 American epic science fiction film directed by Denis Villeneuve.";
+    let words = "More than white space, and no NUL; at most 10 MiB, unless the setting `max_document_bytes` says otherwise.";
+    schemas::some_text().description(Some(words)).pattern(Some(schemas::PROSE)).examples([example]).into()
+}
+
+fn title_schema() -> Schema {
+    label_schema("At most 1000 characters, and no NUL.", "Dune (2021 film)")
+}
+
+fn source_schema() -> Schema {
+    let words = "Where the text comes from, for instance a URL or a path; at most 1000 characters, and no NUL.";
+    label_schema(words, "https://en.wikipedia.org/wiki/Dune_(2021_film)")
+}
+
+fn label_schema(words: &str, example: &str) -> Schema {
+    let text_or_null = SchemaType::from_iter([Type::String, Type::Null]);
+    schemas::text(0..=MAX_LABEL)
+        .schema_type(text_or_null)
+        .description(Some(words))
+        .pattern(Some(schemas::NO_NUL))
+        .examples([example])
+        .into()
 }
 
 /// A document that keeps all rules.

@@ -31,7 +31,7 @@ pub use collections::{Collection, CollectionDetails};
 pub use documents::{Ingest, Submission};
 pub use embed::Embed;
 use input::check_labels;
-pub use input::{DocumentInput, IngestLimits, NewDocument};
+pub use input::{DocumentInput, IngestLimits, MAX_LABEL, NewDocument};
 pub use once::Taken;
 pub use reindex::{Progress, Reindex, Reindexed};
 pub use skipped::{SkippedFile, SkippedFiles};

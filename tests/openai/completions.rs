@@ -1,19 +1,20 @@
 use serde_json::{Value, json};
 
 use super::{MODEL, completions, native, request, sampled, texts, with};
-use crate::support::shared;
+use crate::support::{events_of, shared};
 
 /// The chunks of a stream that comes to its end.
 async fn chunks(more: Value) -> Vec<Value> {
     let body = with(request(more), json!({"stream": true}));
-    let response = reqwest::Client::new().post(format!("{}/v1/completions", shared())).json(&body).send().await.unwrap();
-    assert_eq!(response.status(), 200);
-    assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let text = response.text().await.unwrap();
-    let events = text.split("\n\n").filter(|event| !event.is_empty() && !event.starts_with(':'));
-    let mut data: Vec<&str> = events.map(|event| event.strip_prefix("data: ").expect("events have no names")).collect();
-    assert_eq!(data.pop(), Some("[DONE]"));
-    data.into_iter().map(|one| serde_json::from_str(one).unwrap()).collect()
+    let mut stream = events_of(reqwest::Client::new().post(format!("{}/v1/completions", shared())).json(&body)).await;
+    let mut data = Vec::new();
+    while let Some(event) = stream.next_text().await {
+        if !event.starts_with(':') {
+            data.push(event.strip_prefix("data: ").expect("events have no names").to_owned());
+        }
+    }
+    assert_eq!(data.pop().as_deref(), Some("[DONE]"));
+    data.iter().map(|one| serde_json::from_str(one).unwrap()).collect()
 }
 
 #[tokio::test]

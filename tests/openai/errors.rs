@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::{EMBEDDER, MODEL, completions, request, with};
-use crate::support::{Server, get, long_stream, post, post_raw, shared, sse};
+use crate::support::{Server, events_of, get, long_stream, post, post_raw, shared, sse};
 
 #[tokio::test]
 async fn completions_that_break_a_rule() {
@@ -122,14 +122,12 @@ async fn prompts_that_fill_the_queue_are_taken() {
 async fn a_stream_that_is_cut_ends_in_an_error_of_openais_form() {
     let mut server = Server::start(&["--shutdown-seconds=0"]).await;
     let body = with(long_stream().await, json!({"model": MODEL, "temperature": 0}));
-    let mut response = reqwest::Client::new().post(format!("{}/v1/completions", server.url)).json(&body).send().await.unwrap();
-    let mut bytes = response.chunk().await.unwrap().expect("the completion has begun").to_vec();
+    let mut stream = events_of(reqwest::Client::new().post(format!("{}/v1/completions", server.url)).json(&body)).await;
+    let mut last = stream.next_text().await.expect("the completion has begun");
     server.stop();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        bytes.extend_from_slice(&chunk);
+    while let Some(event) = stream.next_text().await {
+        last = event;
     }
-    let text = String::from_utf8(bytes).unwrap();
-    let last = text.trim_end().rsplit("\n\n").next().unwrap();
     let error: Value = serde_json::from_str(last.strip_prefix("data: ").expect("it has no name")).unwrap();
     assert_eq!((&error["error"]["type"], &error["error"]["code"]), (&json!("server_error"), &json!("shutting_down")));
     server.ended().await;

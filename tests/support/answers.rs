@@ -1,5 +1,7 @@
 use serde_json::{Value, json};
 
+use super::contract::{Sent, note_code};
+
 /// An answer, read whole.
 #[derive(Debug)]
 pub struct Answer {
@@ -9,17 +11,19 @@ pub struct Answer {
 }
 
 impl Answer {
-    async fn of(response: reqwest::Response) -> Self {
+    async fn of(response: reqwest::Response, sent: &Sent) -> Self {
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let is_openai = is_openai(response.url().path());
         let text = response.text().await.unwrap();
+        sent.check(status, headers.get("content-type").map(|kind| kind.to_str().unwrap()), &text);
         let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap_or(Value::String(text)) };
         let answer = Self { status, headers, body };
         match status {
-            ..400 => {}
+            ..400 => return answer,
             _ if is_openai => answer.check_openai_error(),
             _ => answer.check_problem(),
         }
+        note_code(&answer.body);
         answer
     }
 
@@ -99,7 +103,15 @@ fn is_openai(path: &str) -> bool {
 }
 
 pub async fn ask(request: reqwest::RequestBuilder) -> Answer {
-    Answer::of(request.send().await.unwrap()).await
+    let (response, sent) = send(request).await;
+    Answer::of(response, &sent).await
+}
+
+async fn send(request: reqwest::RequestBuilder) -> (reqwest::Response, Sent) {
+    let (client, request) = request.build_split();
+    let request = request.unwrap();
+    let sent = Sent::of(&request);
+    (client.execute(request).await.unwrap(), sent)
 }
 
 pub async fn get(url: &str, path: &str) -> Answer {
@@ -146,6 +158,7 @@ pub async fn task(url: &str, id: &str) -> Value {
 /// Server-sent events as they come.
 pub struct Events {
     response: reqwest::Response,
+    sent: Sent,
     text: String,
 }
 
@@ -156,25 +169,34 @@ pub async fn sse(url: &str, body: Value) -> Events {
 
 /// Begins a stream, which must be answered with 200.
 pub async fn events_of(request: reqwest::RequestBuilder) -> Events {
-    let response = request.send().await.unwrap();
+    let (response, sent) = send(request).await;
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     assert_eq!(response.headers()["x-accel-buffering"], "no");
-    Events { response, text: String::new() }
+    sent.check(200, Some("text/event-stream"), "");
+    Events { response, sent, text: String::new() }
 }
 
 impl Events {
     /// Name and data of the next event; none at the end.
     pub async fn next(&mut self) -> Option<(String, Value)> {
         loop {
+            let event = self.next_text().await?;
+            let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            if let (Some(name), Some(data)) = (line("event:"), line("data:")) {
+                return Some((name.to_owned(), serde_json::from_str(data).unwrap()));
+            }
+        }
+    }
+
+    /// The next event as it was sent.
+    pub async fn next_text(&mut self) -> Option<String> {
+        loop {
             if let Some((event, rest)) = self.text.split_once("\n\n") {
                 let (event, rest) = (event.to_owned(), rest.to_owned());
                 self.text = rest;
-                let line = |name: &str| event.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-                match (line("event:"), line("data:")) {
-                    (Some(name), Some(data)) => return Some((name.to_owned(), serde_json::from_str(data).unwrap())),
-                    _ => continue,
-                }
+                self.sent.check_event(&event);
+                return Some(event);
             }
             self.text.push_str(std::str::from_utf8(&self.response.chunk().await.ok().flatten()?).unwrap());
         }

@@ -1,6 +1,7 @@
 //! Servers to test against, and what the tests say to them.
 
 mod answers;
+pub mod contract;
 mod exposition;
 mod process;
 

@@ -1,10 +1,12 @@
 use serde::Deserialize;
-use utoipa::ToSchema;
+use utoipa::openapi::{OneOfBuilder, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::retrieval::{Alignment, RetrievalRequest, ValidRetrieval};
 use super::{Limits, tokens};
 use crate::invalid::Invalid;
 use crate::neighbours::SearchOptions;
+use crate::schemas;
 use crate::text::{TokenId, Tokenizer};
 
 /// Most choices that `n` may ask for, where there are so many slots.
@@ -12,59 +14,61 @@ pub const MAX_CHOICES: usize = 8;
 /// Most alternatives that `logprobs` may ask for.
 pub const MAX_LOGPROBS: usize = 20;
 const MAX_STOPS: usize = 8;
-const MAX_STOP_BYTES: usize = 256;
+const MAX_STOP_CHARACTERS: usize = 256;
 const DEFAULT_MAX_TOKENS: usize = 64;
 /// Of frequency and presence, either way.
-const MAX_PENALTY: f32 = 2.0;
+const MAX_PENALTY: f64 = 2.0;
 
 /// A completion as clients ask for it.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CompletionRequest {
     /// Text to go on from; not empty, and shorter than the model's context.
-    #[schema(example = "The Dune film was released in")]
+    #[schema(example = "The Dune film was released in", min_length = 1)]
     pub prompt: String,
     /// Most tokens of each choice (default 64, less where the context leaves less); prompt and completion must fit the context together.
     #[serde(default)]
-    #[schema(example = 48, minimum = 1)]
+    #[schema(example = 48, minimum = 1, maximum = 4_294_967_295_usize)]
     pub max_tokens: Option<usize>,
     /// 0 takes the most probable token each time (default 0).
     #[serde(default)]
     #[schema(example = 0.0, minimum = 0, maximum = 2)]
-    pub temperature: Option<f32>,
+    pub temperature: Option<f64>,
     /// Samples from the most probable tokens that together have this probability (default 1: all).
     #[serde(default)]
-    #[schema(maximum = 1)]
-    pub top_p: Option<f32>,
+    #[schema(exclusive_minimum = 0, maximum = 1)]
+    pub top_p: Option<f64>,
     /// Samples from so many of the most probable tokens (default 0: all).
     #[serde(default)]
-    pub top_k: Option<usize>,
+    #[schema(value_type = Option<usize>, maximum = 4_294_967_295_usize)]
+    pub top_k: Option<u32>,
     /// Drops tokens less probable than this share of the most probable one (default 0).
     #[serde(default)]
     #[schema(minimum = 0, maximum = 1)]
-    pub min_p: Option<f32>,
+    pub min_p: Option<f64>,
     /// Divides the logits of tokens that the completion already holds (default 1: off).
     #[serde(default)]
     #[schema(minimum = 0.5, maximum = 2)]
-    pub repetition_penalty: Option<f32>,
+    pub repetition_penalty: Option<f64>,
     /// Taken off the logits of a token for each time that the completion holds it, its prompt not counted (default 0: off). Below 0 it makes
     /// repetition more probable.
     #[serde(default)]
     #[schema(minimum = -2, maximum = 2)]
-    pub frequency_penalty: Option<f32>,
+    pub frequency_penalty: Option<f64>,
     /// Taken off once, however often the completion holds the token (default 0: off).
     #[serde(default)]
     #[schema(minimum = -2, maximum = 2)]
-    pub presence_penalty: Option<f32>,
+    pub presence_penalty: Option<f64>,
     /// Makes sampling repeatable; drawn at random where it is missing.
     #[serde(default)]
+    #[schema(value_type = Option<usize>, maximum = 18_446_744_073_709_551_615_usize)]
     pub seed: Option<u64>,
     /// Choices to make of the prompt, which is read once: 1 (the default) to 8, and at most as many as the server has slots. Choice `i` samples
     /// as a request with the seed `seed` + `i` does, so with `temperature` 0 all are equal.
     #[serde(default)]
     #[schema(example = 1, minimum = 1, maximum = 8)]
     pub n: Option<usize>,
-    /// Texts that end the completion; they are not part of it. At most 8 of 256 bytes.
+    /// Texts that end the completion; they are not part of it. At most 8 of 1 to 256 characters.
     #[serde(default)]
     pub stop: Option<Stop>,
     /// Log-probabilities of each token and of so many alternatives, 0 to 20; with `echo` of the prompt's tokens too.
@@ -99,12 +103,22 @@ struct Prompt {
 }
 
 /// One stop text or several.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged)]
 pub enum Stop {
     One(String),
     Many(Vec<String>),
 }
+
+impl PartialSchema for Stop {
+    fn schema() -> RefOr<Schema> {
+        let text = || schemas::text(1..=MAX_STOP_CHARACTERS);
+        let forms = OneOfBuilder::new().item(text()).item(schemas::list(text(), 0..=MAX_STOPS));
+        forms.description(Some("One stop text or several.")).into()
+    }
+}
+
+impl ToSchema for Stop {}
 
 #[derive(Clone, Debug)]
 pub struct Sampling {
@@ -246,7 +260,7 @@ impl CompletionRequest {
         let sampling = Sampling {
             temperature: within("temperature", self.temperature, 0.0, 2.0, 0.0)?,
             top_p: above_zero("top_p", self.top_p, 1.0)?,
-            top_k: self.top_k.unwrap_or(0),
+            top_k: self.top_k.unwrap_or(0) as usize,
             min_p: within("min_p", self.min_p, 0.0, 1.0, 0.0)?,
             repetition_penalty: within("repetition_penalty", self.repetition_penalty, 0.5, 2.0, 1.0)?,
             frequency_penalty: within("frequency_penalty", self.frequency_penalty, -MAX_PENALTY, MAX_PENALTY, 0.0)?,
@@ -280,18 +294,20 @@ impl CompletionRequest {
     }
 }
 
-fn within(field: &str, given: Option<f32>, low: f32, high: f32, default: f32) -> Result<f32, Invalid> {
+/// Rounded to the precision of the logits only when it is known to be within the limits.
+fn within(field: &str, given: Option<f64>, low: f64, high: f64, default: f32) -> Result<f32, Invalid> {
     match given {
         None => Ok(default),
-        Some(value) if (low..=high).contains(&value) => Ok(value),
+        Some(value) if (low..=high).contains(&value) => Ok(value as f32),
         Some(value) => Err(Invalid::new(field, format!("must be {low} to {high}, is {value}"))),
     }
 }
 
-fn above_zero(field: &str, given: Option<f32>, default: f32) -> Result<f32, Invalid> {
+fn above_zero(field: &str, given: Option<f64>, default: f32) -> Result<f32, Invalid> {
     match given {
         Some(value) if value <= 0.0 => Err(Invalid::new(field, format!("must be above 0 and at most 1, is {value}"))),
-        given => within(field, given, 0.0, 1.0, default),
+        // What is above 0 stays above 0.
+        given => within(field, given, 0.0, 1.0, default).map(|value| value.max(f32::MIN_POSITIVE)),
     }
 }
 
@@ -305,10 +321,11 @@ fn stops(stop: Option<Stop>) -> Result<Vec<String>, Invalid> {
         return Err(Invalid::new("stop", format!("may have at most {MAX_STOPS} texts, has {}", stops.len())));
     }
     for (at, stop) in stops.iter().enumerate() {
-        if stop.is_empty() || stop.len() > MAX_STOP_BYTES {
+        let characters = stop.chars().count();
+        if !(1..=MAX_STOP_CHARACTERS).contains(&characters) {
             return Err(Invalid::new(
                 format!("stop[{at}]"),
-                format!("must have 1 to {MAX_STOP_BYTES} bytes, has {}", stop.len()),
+                format!("must have 1 to {MAX_STOP_CHARACTERS} characters, has {characters}"),
             ));
         }
     }

@@ -1,14 +1,16 @@
 //! From what a client wrote to a request that cannot be wrong.
 
 mod completion;
+mod filter;
 mod retrieval;
 mod score;
 mod search;
 
 pub use completion::{CompletionRequest, MAX_CHOICES, MAX_LOGPROBS, Sampling, Stop, ValidCompletion};
+pub use filter::FilterRequest;
 pub use retrieval::{Alignment, NeighbourSource, ProvidedNeighbour, RetrievalRequest, ValidRetrieval};
 pub use score::{ScoreRequest, ValidScore};
-pub use search::{FilterRequest, SearchRequest};
+pub use search::SearchRequest;
 
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -2,9 +2,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Limits;
-use super::search::{FilterRequest, SearchRequest};
+use super::filter::FilterRequest;
+use super::search::SearchRequest;
 use crate::invalid::Invalid;
 use crate::model::MAX_NEIGHBOURS;
+use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Effort, SearchOptions};
 use crate::text::{CHUNK_LENGTH, Grid};
 
@@ -25,18 +27,18 @@ pub struct RetrievalRequest {
     pub neighbours: Option<usize>,
     /// Collection to search (default `default`).
     #[serde(default)]
-    #[schema(example = "default")]
+    #[schema(value_type = Option<CollectionName>, example = "default")]
     pub collection: Option<String>,
     /// Neighbours farther than this squared distance (0 to 4) are left out.
     #[serde(default)]
-    #[schema(minimum = 0)]
-    pub max_distance: Option<f32>,
+    #[schema(minimum = 0, maximum = 4)]
+    pub max_distance: Option<f64>,
     /// Only chunks of documents that fulfil it are neighbours.
     #[serde(default)]
     pub filter: Option<FilterRequest>,
     /// Ids of documents whose chunks are no neighbours; at most 1000.
     #[serde(default)]
-    #[schema(example = json!(["dune-novel.md"]), max_items = 1000)]
+    #[schema(value_type = Option<Vec<DocumentId>>, example = json!(["dune-novel.md"]), max_items = 1000)]
     pub exclude_documents: Option<Vec<String>>,
     /// Chunks with the same text are one neighbour, the first by distance, document id and chunk index (default true).
     #[serde(default)]
@@ -45,7 +47,7 @@ pub struct RetrievalRequest {
     /// Version of the collection to search instead of the newest, as an earlier answer named it in `database_version`; one that is still
     /// kept. It holds what the collection held then, documents that were deleted or replaced since included.
     #[serde(default)]
-    #[schema(example = json!(null))]
+    #[schema(value_type = Option<usize>, example = json!(null), maximum = 18_446_744_073_709_551_615_usize)]
     pub as_of: Option<u64>,
     /// true: all embeddings are searched, without an index (default: what the collection says, else false).
     #[serde(default)]
@@ -75,6 +77,7 @@ pub struct RetrievalRequest {
     pub prefetch: bool,
     /// Neighbours to read instead of searching, the same for every chunk.
     #[serde(default)]
+    #[schema(min_items = 1, max_items = 16)]
     pub provided: Option<Vec<ProvidedNeighbour>>,
 }
 
@@ -91,6 +94,7 @@ pub enum Alignment {
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProvidedNeighbour {
+    #[schema(min_length = 1)]
     pub neighbour: String,
     #[serde(default)]
     pub continuation: String,

@@ -1,5 +1,7 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
+use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::retrieval::{Alignment, RetrievalRequest, ValidRetrieval};
 use super::{Limits, tokens};
@@ -13,7 +15,7 @@ use crate::text::{TokenId, Tokenizer};
 pub struct ScoreRequest {
     /// Text to score; not empty. Prompt and text together may have one token more than the model's context, since the last one is only
     /// predicted.
-    #[schema(example = " 2021 by Warner Bros. Pictures.")]
+    #[schema(example = " 2021 by Warner Bros. Pictures.", min_length = 1)]
     pub text: String,
     /// Text before it, which the model reads and which is not counted; its tokens are its own, none spans both texts. Without one, the first
     /// token of `text` is given and not scored.
@@ -24,7 +26,15 @@ pub struct ScoreRequest {
     #[serde(default)]
     pub token_log_probs: bool,
     #[serde(default)]
+    #[schema(schema_with = retrieval_schema)]
     pub retrieval: RetrievalRequest,
+}
+
+/// A score waits for the neighbours of every chunk.
+fn retrieval_schema() -> RefOr<Schema> {
+    let off = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([false]));
+    let no_prefetch = ObjectBuilder::new().property("prefetch", off);
+    AllOfBuilder::new().item(Ref::from_schema_name("RetrievalRequest")).item(no_prefetch).into()
 }
 
 /// A score request that is within every limit.

@@ -32,15 +32,15 @@ struct PlainChoice {
 }
 
 /// Text of the completion without retrieval.
-#[derive(Serialize)]
-struct PlainText {
+#[derive(Serialize, ToSchema)]
+pub struct PlainText {
     choice: u32,
     text: String,
 }
 
 /// How the completion without retrieval ended.
-#[derive(Serialize)]
-struct PlainEnd {
+#[derive(Serialize, ToSchema)]
+pub struct PlainEnd {
     choices: Vec<FinishedChoice>,
 }
 

@@ -17,22 +17,32 @@ use utoipa::{IntoResponses, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use compare::ComparisonReport;
+use compare::{ComparisonReport, PlainEnd, PlainText};
 
 use crate::app::App;
 use crate::generate::{
-    ChunkRetrieval, Completion, CompletionRequest, Event, EventStream, FinishReason, GenerateError, RetrievalSummary, Timings,
-    TokenLogProbs, Usage, fold,
+    ChunkRetrieval, Completion, CompletionRequest, Done, Event, EventStream, FinishReason, Gains, GenerateError, RetrievalSummary,
+    Timings, TokenEvent, TokenLogProbs, Usage, fold,
 };
 use crate::http::json::Json;
 use crate::http::observe::RequestId;
 use crate::http::openapi::{BODY_ERRORS, error_responses};
-use crate::http::problem::{ApiError, Code};
+use crate::http::problem::{ApiError, Code, Problem};
 use crate::http::retrieve::check_search;
-use crate::http::sse;
+use crate::http::sse::{self, StreamEvents};
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(complete))
+    let mut router = OpenApiRouter::new().routes(routes!(complete));
+    let events = StreamEvents::default()
+        .with::<ChunkRetrieval>("retrieval")
+        .with::<TokenEvent>("token")
+        .with::<Done>("done")
+        .with::<PlainText>("comparison")
+        .with::<PlainEnd>("comparison_done")
+        .with::<Gains>("gains")
+        .with::<Problem>("error");
+    events.describe(router.get_openapi_mut(), |api| api.paths.paths.get_mut("/v1/complete")?.post.as_mut());
+    router
 }
 
 /// A whole completion.

@@ -30,6 +30,7 @@ struct ChunksQuery {
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(pattern = "^[0-9]{1,9}$")]
     cursor: Option<String>,
 }
 
@@ -40,8 +41,9 @@ struct ChunksQuery {
 #[utoipa::path(
     get,
     path = "/v1/documents/{id}/chunks",
+    operation_id = "list_chunks",
     tag = "Documents",
-    params(("id" = String, Path, description = "The document's id", example = "poseidonis"), ChunksQuery),
+    params(("id" = inline(DocumentId), Path, description = "The document's id", example = "poseidonis"), ChunksQuery),
     responses(
         (status = 200, description = "A page of chunks", body = Page<StoredChunk>, example = json!({"data": [{
             "chunk_index": 0, "byte_start": 0, "byte_end": 42, "text": "Poseidonis is the capital of Atlantis. It ",

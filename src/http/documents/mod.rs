@@ -42,11 +42,13 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
 #[into_params(parameter_in = Query)]
 struct ListQuery {
     /// Documents of this collection only.
+    #[param(value_type = Option<CollectionName>, inline)]
     collection: Option<String>,
     /// Most documents in the answer, 1 to 1000 (default 100).
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<u32>,
     /// `next_cursor` of the page before.
+    #[param(pattern = "^([0-9a-f]{2})+$")]
     cursor: Option<String>,
 }
 
@@ -106,6 +108,7 @@ impl IntoResponses for DeleteErrors {
 #[utoipa::path(
     get,
     path = "/v1/documents",
+    operation_id = "list_documents",
     tag = "Documents",
     params(ListQuery),
     responses(
@@ -132,8 +135,9 @@ async fn list(State(app): State<Arc<App>>, Query(query): Query<ListQuery>) -> Re
 #[utoipa::path(
     get,
     path = "/v1/documents/{id}",
+    operation_id = "show_document",
     tag = "Documents",
-    params(("id" = String, Path, description = "The document's id", example = "poseidonis"), ShowQuery),
+    params(("id" = inline(DocumentId), Path, description = "The document's id", example = "poseidonis"), ShowQuery),
     responses(
         (status = 200, description = "The document", body = DocumentView, example = json!({
             "id": "poseidonis", "collection": "default", "title": "Poseidonis", "source": "https://example.org/atlantis",
@@ -162,8 +166,9 @@ async fn show(
 #[utoipa::path(
     delete,
     path = "/v1/documents/{id}",
+    operation_id = "delete_document",
     tag = "Documents",
-    params(("id" = String, Path, description = "The document's id", example = "poseidonis")),
+    params(("id" = inline(DocumentId), Path, description = "The document's id", example = "poseidonis")),
     responses((status = 204, description = "The document is gone"), DeleteErrors)
 )]
 async fn delete(State(app): State<Arc<App>>, IdPath(id): IdPath) -> Result<StatusCode, ApiError> {

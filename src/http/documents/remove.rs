@@ -35,7 +35,7 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
 struct DeleteRequest {
     /// Collection whose documents are meant (default `default`).
     #[serde(default)]
-    #[schema(example = "default")]
+    #[schema(value_type = Option<CollectionName>, example = "default")]
     collection: Option<String>,
     /// The documents that fulfil it are deleted, whole.
     filter: FilterRequest,
@@ -51,7 +51,6 @@ struct DeleteResponse {
     #[schema(example = 2)]
     deleted: usize,
     /// Their ids in order, the first 1000.
-    #[schema(value_type = Vec<String>)]
     document_ids: Vec<DocumentId>,
     /// Whether there are more than these.
     more: bool,
@@ -76,6 +75,7 @@ impl IntoResponses for Errors {
 #[utoipa::path(
     post,
     path = "/v1/documents/delete",
+    operation_id = "delete_documents",
     tag = "Documents",
     request_body(content = DeleteRequest, examples(
         ("try" = (summary = "What would go", value = json!({

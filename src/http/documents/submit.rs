@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
-use utoipa::openapi::schema::{ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
+use utoipa::openapi::schema::{AdditionalProperties, ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, Type};
 use utoipa::openapi::{OneOfBuilder, Ref, RefOr, Response as ApiResponse, Schema};
 use utoipa::{IntoParams, IntoResponses, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -21,9 +21,10 @@ use crate::http::idempotency::{Fingerprint, RequestKey};
 use crate::http::json::{IdPath, Query, is_json, media_type, parse, read};
 use crate::http::openapi::{BODY_ERRORS, error_responses};
 use crate::http::problem::{ApiError, Code};
-use crate::ingest::{DocumentInput, IngestLimits, NewDocument, Submission};
+use crate::ingest::{DocumentInput, IngestLimits, MAX_LABEL, NewDocument, Submission};
 use crate::invalid::Invalid;
-use crate::names::DocumentId;
+use crate::names::{CollectionName, DocumentId};
+use crate::schemas;
 
 const JSON: &str = "application/json";
 const NDJSON: &str = "application/x-ndjson";
@@ -52,7 +53,8 @@ impl ToSchema for DocumentsBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ManyDocuments {
-    /// With ids of their own; all are taken in, or none.
+    /// With ids of their own; all are taken in, or none. At most 1000, unless the setting `max_documents` says otherwise.
+    #[schema(min_items = 1)]
     documents: Vec<DocumentInput>,
 }
 
@@ -62,6 +64,8 @@ struct UploadForm;
 impl PartialSchema for UploadForm {
     fn schema() -> RefOr<Schema> {
         let text = |description: &str| ObjectBuilder::new().schema_type(Type::String).description(Some(description));
+        let label =
+            |description: &str| schemas::text(0..=MAX_LABEL).pattern(Some(schemas::NO_NUL)).description(Some(description));
         let file = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::KnownFormat(KnownFormat::Binary)));
         let files = ArrayBuilder::new().items(file).min_items(Some(1)).description(Some(
             "Each with its name, which says by its extension what it is: .txt, .md, .html, .htm, .pdf, .docx, .jsonl, .jsonl.zst or .parquet.",
@@ -69,14 +73,15 @@ impl PartialSchema for UploadForm {
         let form = ObjectBuilder::new()
             .property("files", files)
             .required("files")
-            .property("collection", text("Of all documents (default `default`).").examples(["default"]))
-            .property("title", text("Of documents that are a file; of lines and rows that have none."))
-            .property("source", text("Of documents that name none (default the file's name)."))
+            .property("collection", CollectionName::schema())
+            .property("title", label("Of documents that are a file; of lines and rows that have none."))
+            .property("source", label("Of documents that name none (default the file's name)."))
             .property(
                 "metadata",
                 text("A JSON object, given to all documents. What a line or row says itself goes before it.")
                     .examples([r#"{"year": 2026}"#]),
             );
+        let form = form.additional_properties(Some(AdditionalProperties::<Schema>::FreeForm(false)));
         form.description(Some("Files, and what is said of all of them.")).into()
     }
 }
@@ -140,10 +145,11 @@ const LINES_EXAMPLE: &str = r#"{"id": "tea", "text": "Tea is a drink made from l
 #[utoipa::path(
     post,
     path = "/v1/documents",
+    operation_id = "add_documents",
     tag = "Documents",
     params(
         SubmitQuery,
-        ("Idempotency-Key" = Option<String>, Header, description = "What the client calls this request: 1 to 255 visible ASCII characters, \
+        ("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^(?!\"\"$)[!-~]+$", description = "What the client calls this request: 1 to 255 visible ASCII characters, \
             a new one for each request that is not a repetition. Each API key has its own.")
     ),
     request_body(content(
@@ -234,8 +240,9 @@ fn fingerprint(form: &str, body: &[u8]) -> [u8; 32] {
 #[utoipa::path(
     put,
     path = "/v1/documents/{id}",
+    operation_id = "replace_document",
     tag = "Documents",
-    params(("id" = String, Path, description = "The document's id", example = "poseidonis"), SubmitQuery),
+    params(("id" = inline(DocumentId), Path, description = "The document's id", example = "poseidonis"), SubmitQuery),
     request_body(content = DocumentInput, examples(
         ("replace" = (summary = "The whole document, without its id", value = json!({
             "title": "Poseidonis", "text": "Poseidonis was the capital of Atlantis until the island sank.",

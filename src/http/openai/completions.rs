@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::answer::{Head, Prompt, TextCompletion};
 use super::request::{Plan, TextCompletionRequest};
-use super::{check_model, errors, stream};
+use super::{OpenAiError, check_model, errors, stream};
 use crate::app::App;
 use crate::generate::fold;
 use crate::http::complete::unless_cut;
@@ -21,9 +21,14 @@ use crate::http::json::Json;
 use crate::http::openapi::BODY_ERRORS;
 use crate::http::problem::{ApiError, Code};
 use crate::http::retrieve::check_search;
+use crate::http::sse::StreamEvents;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(completions))
+    let mut router = OpenApiRouter::new().routes(routes!(completions));
+    // Events without a name are messages.
+    let events = StreamEvents::default().with::<stream::Chunk>("message").with::<OpenAiError>("message");
+    events.describe(router.get_openapi_mut(), |api| api.paths.paths.get_mut("/v1/completions")?.post.as_mut());
+    router
 }
 
 struct Errors;

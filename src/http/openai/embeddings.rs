@@ -7,8 +7,8 @@ use axum::extract::State;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::{RefOr, Response};
-use utoipa::{IntoResponses, ToSchema};
+use utoipa::openapi::{OneOfBuilder, RefOr, Response, Schema};
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -21,6 +21,7 @@ use crate::http::openapi::BODY_ERRORS;
 use crate::http::problem::{ApiError, Code};
 use crate::invalid::Invalid;
 use crate::onnx::Cores;
+use crate::schemas;
 
 /// OpenAI's own limit.
 const MAX_INPUTS: usize = 2048;
@@ -45,7 +46,7 @@ struct EmbeddingRequest {
     encoding_format: Option<EncodingFormat>,
     /// The embedder's own number of dimensions; no other can be had.
     #[serde(default)]
-    #[schema(example = 384)]
+    #[schema(example = 384, minimum = 1, maximum = 4_294_967_295_usize)]
     dimensions: Option<usize>,
     /// Ignored.
     #[serde(default)]
@@ -53,9 +54,7 @@ struct EmbeddingRequest {
     user: Option<String>,
 }
 
-/// One text or up to 2048, none empty and none longer than the embedder reads. Lists of tokens are refused: OpenAI's tokens are not the
-/// embedder's.
-#[derive(Deserialize, ToSchema)]
+#[derive(Deserialize)]
 #[serde(
     untagged,
     expecting = "invalid type: expected a string or a list of strings; lists of tokens are not taken, since OpenAI's are not the embedder's"
@@ -64,6 +63,17 @@ enum EmbeddingInput {
     One(String),
     Many(Vec<String>),
 }
+
+impl PartialSchema for EmbeddingInput {
+    fn schema() -> RefOr<Schema> {
+        let forms = OneOfBuilder::new().item(schemas::some_text()).item(schemas::list(schemas::some_text(), 1..=MAX_INPUTS));
+        let words = "One text or up to 2048, none empty and none longer than the embedder reads. Lists of tokens are refused: OpenAI's \
+                     tokens are not the embedder's.";
+        forms.description(Some(words)).into()
+    }
+}
+
+impl ToSchema for EmbeddingInput {}
 
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -65,6 +65,7 @@ impl IntoResponses for OneErrors {
 #[utoipa::path(
     get,
     path = "/v1/models",
+    operation_id = "list_models",
     tag = "OpenAI",
     responses(
         (status = 200, description = "The two", body = ModelList, example = json!({"object": "list", "data": [
@@ -81,6 +82,7 @@ async fn list(State(app): State<Arc<App>>) -> Json<ModelList> {
 #[utoipa::path(
     get,
     path = "/v1/models/{id}",
+    operation_id = "show_model",
     tag = "OpenAI",
     params(("id" = String, Path, description = "The model's name", example = "retro-nano")),
     responses(

@@ -2,15 +2,18 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::generate::{CompletionRequest, Limits, RetrievalRequest, Stop, ValidCompletion};
 use crate::invalid::Invalid;
+use crate::schemas;
 use crate::text::{TokenId, Tokenizer};
 
 /// OpenAI's default.
 const DEFAULT_MAX_TOKENS: usize = 16;
-const DEFAULT_TEMPERATURE: f32 = 1.0;
+const DEFAULT_TEMPERATURE: f64 = 1.0;
 /// Most prompts of one request, where the server's queue has so many places.
 const MAX_PROMPTS: usize = 64;
 
@@ -24,16 +27,16 @@ pub struct TextCompletionRequest {
     pub prompt: TextPrompt,
     /// Most tokens of each choice (default 16, less where the context leaves less).
     #[serde(default)]
-    #[schema(example = 24, minimum = 1)]
+    #[schema(example = 24, minimum = 1, maximum = 4_294_967_295_usize)]
     max_tokens: Option<usize>,
     /// 0 takes the most probable token each time (default 1).
     #[serde(default)]
     #[schema(example = 0.0, minimum = 0, maximum = 2)]
-    temperature: Option<f32>,
+    temperature: Option<f64>,
     /// Samples from the most probable tokens that together have this probability, above 0 (default 1: all).
     #[serde(default)]
-    #[schema(maximum = 1)]
-    top_p: Option<f32>,
+    #[schema(exclusive_minimum = 0, maximum = 1)]
+    top_p: Option<f64>,
     /// Choices of each prompt: 1 (the default) to 8, and at most as many as the server has slots.
     #[serde(default)]
     #[schema(example = 1, minimum = 1, maximum = 8)]
@@ -43,11 +46,12 @@ pub struct TextCompletionRequest {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 8)]
     best_of: Option<usize>,
-    /// Texts that end a completion; they are not part of it. At most 8 of 256 bytes.
+    /// Texts that end a completion; they are not part of it. At most 8 of 1 to 256 characters.
     #[serde(default)]
     stop: Option<Stop>,
     /// Makes sampling repeatable; drawn at random where it is missing. Choice `j` of each prompt samples with `seed` + `j`.
     #[serde(default)]
+    #[schema(minimum = -9_223_372_036_854_775_808_isize, maximum = 9_223_372_036_854_775_807_isize)]
     seed: Option<i64>,
     /// Log-probabilities of each token and of so many alternatives, 0 to 20; with `echo` of the prompt's tokens too.
     #[serde(default)]
@@ -59,11 +63,11 @@ pub struct TextCompletionRequest {
     /// Taken off the logits of a token for each time that the completion holds it (default 0).
     #[serde(default)]
     #[schema(minimum = -2, maximum = 2)]
-    frequency_penalty: Option<f32>,
+    frequency_penalty: Option<f64>,
     /// Taken off the logits of a token that the completion holds (default 0).
     #[serde(default)]
     #[schema(minimum = -2, maximum = 2)]
-    presence_penalty: Option<f32>,
+    presence_penalty: Option<f64>,
     /// true answers with server-sent events.
     #[serde(default)]
     pub stream: Option<bool>,
@@ -71,10 +75,11 @@ pub struct TextCompletionRequest {
     stream_options: Option<StreamOptions>,
     /// Refused unless empty: the model writes on at the end only.
     #[serde(default)]
+    #[schema(max_length = 0)]
     suffix: Option<String>,
     /// Refused unless empty.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
+    #[schema(schema_with = empty_object)]
     logit_bias: Option<Map<String, Value>>,
     /// Ignored.
     #[serde(default)]
@@ -85,16 +90,35 @@ pub struct TextCompletionRequest {
     retrieval: Option<RetrievalRequest>,
 }
 
-/// A text, several, a list of tokens of the model's own tokenizer, or several such lists; at most 64 prompts, none empty.
-#[derive(Clone, Debug, Deserialize, ToSchema)]
+fn empty_object() -> Schema {
+    ObjectBuilder::new().schema_type(SchemaType::from_iter([Type::Object, Type::Null])).max_properties(Some(0)).into()
+}
+
+#[derive(Clone, Debug, Deserialize)]
 #[serde(untagged, expecting = "invalid type: expected a string, a list of strings, a list of token ids, or a list of such lists")]
-#[schema(example = "The Dune film was released in")]
 pub enum TextPrompt {
     Text(String),
     Texts(Vec<String>),
     Tokens(Vec<i64>),
     TokenLists(Vec<Vec<i64>>),
 }
+
+impl PartialSchema for TextPrompt {
+    fn schema() -> RefOr<Schema> {
+        let text = || schemas::some_text().examples(["The Dune film was released in"]);
+        let token = || ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(u32::MAX));
+        let tokens = || ArrayBuilder::new().items(token()).min_items(Some(1));
+        let forms = OneOfBuilder::new()
+            .item(text())
+            .item(schemas::list(text(), 1..=MAX_PROMPTS))
+            .item(tokens())
+            .item(schemas::list(tokens(), 1..=MAX_PROMPTS));
+        let words = "A text, several, a list of tokens of the model's own tokenizer, or several such lists; at most 64 prompts, none empty.";
+        forms.description(Some(words)).into()
+    }
+}
+
+impl ToSchema for TextPrompt {}
 
 #[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

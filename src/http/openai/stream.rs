@@ -7,6 +7,9 @@ use axum::response::sse::Event as SseEvent;
 use futures::{Stream, StreamExt, stream};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use utoipa::openapi::schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder};
+use utoipa::openapi::{Ref, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::OpenAiError;
 use super::answer::{Head, Prompt, TextChoice, add, end};
@@ -20,14 +23,18 @@ use crate::text::Tokenizer;
 /// What follows the last chunk.
 const END: &str = "[DONE]";
 
-#[derive(Serialize)]
-struct Chunk<'a> {
+/// A part of a completion, or what is to be said at the end of a stream.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TextCompletionChunk)]
+pub struct Chunk {
     #[serde(flatten)]
-    head: &'a Head,
+    head: Head,
     choices: Vec<TextChoice>,
     /// Where the request asked for it: null in every chunk but the last.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Usage>)]
     usage: Option<Option<Usage>>,
+    /// What was looked up since the chunk before, and in the last chunk of a prompt how its retrieval went.
     #[serde(skip_serializing_if = "Option::is_none")]
     retrieval: Option<ChunkReport>,
 }
@@ -40,6 +47,16 @@ struct ChunkReport {
     summary: Option<RetrievalSummary>,
     chunks: Vec<ChunkRetrieval>,
 }
+
+impl PartialSchema for ChunkReport {
+    fn schema() -> RefOr<Schema> {
+        let chunks = ArrayBuilder::new().items(Ref::from_schema_name("ChunkRetrieval"));
+        let alone = ObjectBuilder::new().property("chunks", chunks).required("chunks");
+        AnyOfBuilder::new().item(Ref::from_schema_name("RetrievalReport")).item(alone).into()
+    }
+}
+
+impl ToSchema for ChunkReport {}
 
 /// The events of several completions as they come, in chunks. An error ends them all.
 pub fn respond(
@@ -161,7 +178,7 @@ impl Writer {
             return items;
         }
         if self.shape.include_usage {
-            let chunk = Chunk { head: &self.head, choices: Vec::new(), usage: Some(Some(self.usage)), retrieval: None };
+            let chunk = Chunk { head: self.head.clone(), choices: Vec::new(), usage: Some(Some(self.usage)), retrieval: None };
             items.push((data(&chunk), false));
         }
         items.push((SseEvent::default().data(END), true));
@@ -172,6 +189,6 @@ impl Writer {
         let chunks = std::mem::take(&mut self.read);
         let retrieval = (summary.is_some() || !chunks.is_empty()).then_some(ChunkReport { summary, chunks });
         let usage = self.shape.include_usage.then_some(None);
-        (data(&Chunk { head: &self.head, choices: vec![choice], usage, retrieval }), false)
+        (data(&Chunk { head: self.head.clone(), choices: vec![choice], usage, retrieval }), false)
     }
 }
