@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Process, get, post, retro, retro_in, root};
+use crate::support::{Process, command, get, post, retro, retro_in, root};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -150,6 +150,15 @@ fn a_seed_makes_sampling_repeatable() {
     };
     assert_eq!(sampled("--seed=1"), sampled("--seed=1"));
     assert_ne!(sampled("--seed=1"), sampled("--seed=2"));
+}
+
+#[test]
+fn onnx_runtime_keeps_nothing_for_its_maker() {
+    let (data, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut doctor = command("doctor", data.path());
+    doctor.env("HOME", home.path()).env_remove("XDG_CACHE_HOME").env_remove("ORT_DISABLE_TELEMETRY");
+    assert!(doctor.output().unwrap().status.success());
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -251,3 +251,29 @@ fn keys_are_shown_once_and_listed_without_their_secret() {
     }
     assert_eq!(listed(data).len(), 1);
 }
+
+#[tokio::test]
+async fn a_server_without_keys_is_not_for_pages_of_others() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::serve(data.path(), &["--cors-origins=http://friend.example"]);
+    let url = server.url.as_str();
+    let form = || reqwest::multipart::Form::new().part("files", reqwest::multipart::Part::text("Tea.").file_name("tea.txt"));
+    let sent = |name: &'static str, value: String| {
+        ask(reqwest::Client::new().post(format!("{url}/v1/documents")).header(name, value).multipart(form()))
+    };
+    for (name, value) in
+        [("origin", "http://evil.example".to_owned()), ("origin", "null".to_owned()), ("host", "evil.example".to_owned())]
+    {
+        let answer = sent(name, value.clone()).await;
+        assert_eq!((answer.status, answer.code()), (403, "forbidden"), "{name}: {value}");
+        assert!(answer.detail().contains(&value), "{answer:?}");
+    }
+    assert_eq!(get(url, "/v1/documents").await.ok()["data"], json!([]), "nothing was taken in");
+    for origin in [url, "http://friend.example"] {
+        assert_eq!(sent("origin", origin.to_owned()).await.status, 202, "{origin}");
+    }
+    let key = create(data.path(), "web", &["ingest"]);
+    let request =
+        reqwest::Client::new().get(format!("{url}/v1/documents")).bearer_auth(key).header("origin", "http://evil.example");
+    assert_eq!(ask(request).await.status, 200, "a key is not lent to pages");
+}

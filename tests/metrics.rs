@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use retro_server::metrics::ALL;
 use serde_json::{Value, json};
 
-use crate::support::{Exposition, Process, eventually, get, ingest, long_stream, post, root, sse};
+use crate::support::{Exposition, Process, ask, eventually, get, ingest, long_stream, post, retro, root, sse};
 
 const LAST: &str = "process_resident_memory_bytes";
 
@@ -175,6 +175,24 @@ async fn a_thousand_paths_and_methods_make_no_series() {
     assert_eq!(series(&after), series(&before));
     assert_eq!(after.since(&before, &requests("unmatched", "GET", 404)), 500.0);
     assert_eq!(after.since(&before, &requests("unmatched", "other", 404)), 500.0);
+}
+
+#[tokio::test]
+async fn a_scrapers_key_reads_the_metrics_and_nothing_else() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::serve(data.path(), &[]);
+    let key = |scope: &str| {
+        let output = retro("keys", data.path(), &["create", scope, &format!("--scope={scope}")]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let (scraper, user) = (key("metrics"), key("complete"));
+    let asked = async |path: &str, key: &str| {
+        ask(reqwest::Client::new().get(format!("{}{path}", server.url)).bearer_auth(key)).await.status
+    };
+    assert_eq!(get(&server.url, "/metrics").await.status, 401);
+    assert_eq!((asked("/metrics", &scraper).await, asked("/metrics", &user).await), (200, 403));
+    assert_eq!((asked("/v1/info", &scraper).await, asked("/v1/info", &user).await), (403, 200));
 }
 
 #[tokio::test]

@@ -187,6 +187,8 @@ impl Command {
 
 /// Runs the command that the process was started with. An error is one sentence on standard error and a code other than 0.
 pub fn main() -> ExitCode {
+    // SAFETY: the process has no other thread yet.
+    unsafe { crate::onnx::keep_to_itself() };
     let result = parse().and_then(|(command, sources)| {
         // It bounds its own memory, of which threads would take a part.
         if let Command::ReadFile(args) = &command {

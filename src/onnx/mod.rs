@@ -14,7 +14,7 @@ pub use device::Device;
 pub use graph::{Cores, Graph};
 pub use kernels::Products;
 pub use memory::{Array, Element, Kind, Memory};
-pub use runtime::{Runtime, default_library};
+pub use runtime::{Runtime, default_library, keep_to_itself};
 pub use workspace::{Binding, BufferId, GraphId, Part, Parts, Workspace};
 
 /// What went wrong in ONNX Runtime.

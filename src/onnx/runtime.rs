@@ -24,6 +24,16 @@ pub fn default_library() -> PathBuf {
     Path::new("runtime/onnxruntime").join(name)
 }
 
+/// Has ONNX Runtime, once it is loaded, send nothing to its maker: the builds of 1.29 and later do unless the environment says otherwise, and
+/// the call of the library that says so comes after its first report.
+///
+/// # Safety
+/// No other thread may read or write the environment meanwhile.
+pub unsafe fn keep_to_itself() {
+    // SAFETY: the caller's promise.
+    unsafe { std::env::set_var("ORT_DISABLE_TELEMETRY", "1") };
+}
+
 impl Runtime {
     /// Loads the library from `library`, by default from where `make setup` puts it.
     ///
@@ -43,6 +53,7 @@ impl Runtime {
         let environment = ort::init_from(&path)
             .map_err(|e| error(e.to_string()))?
             .with_name("retro")
+            .with_telemetry(false)
             .build()
             .map_err(|e| error(e.to_string()))?;
         let runtime = Self { environment, library: path.clone() };

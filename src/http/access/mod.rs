@@ -1,5 +1,6 @@
 //! Who may ask for what, and how much: keys, their scopes, and limits, before any route is reached.
 
+mod browser;
 mod describe;
 mod limits;
 mod routes;
@@ -89,7 +90,7 @@ impl Access {
         // First, since trying keys is asking, too.
         let permit = self.limits.admit(client, Instant::now())?;
         match caller {
-            Ok(Caller::Anyone) => Ok((permit, Owner::default())),
+            Ok(Caller::Anyone) => browser::check(headers, &self.app.settings).map(|()| (permit, Owner::default())),
             Ok(Caller::Key(key)) => {
                 if let Need::Scope(scope) = need
                     && !key.scopes.allow(scope)
