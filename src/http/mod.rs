@@ -31,7 +31,7 @@ use axum::extract::{DefaultBodyLimit, OriginalUri};
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{any, get};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use tower_http::decompression::RequestDecompressionLayer;
@@ -72,7 +72,11 @@ pub fn router(app: Arc<App>) -> Router {
 /// What answers until there is an `App`: that the process lives, and that it takes no work yet.
 fn loading_router() -> Router {
     let observed = from_fn_with_state(Lifecycle::default(), observe::observe);
-    let routes = server::live_router().route("/readyz", get(loading));
+    let mut routes = server::live_router().route("/readyz", get(loading));
+    for route in openai::ROUTES {
+        // Known, so that the answer has their form.
+        routes = routes.route(route, any(loading));
+    }
     routes.fallback(loading).method_not_allowed_fallback(loading).layer(observed)
 }
 

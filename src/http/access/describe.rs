@@ -16,7 +16,10 @@ const SCHEME: &str = "key";
 /// What the layer before the routes may answer.
 const ERRORS: &[Code] = &[Code::Unauthorized, Code::Forbidden, Code::RateLimited, Code::TimedOut];
 
-/// Adds the scheme, and to each operation that needs a key its scope and the errors.
+/// Routes that answer by themselves while the model loads.
+const ALWAYS: &[&str] = &["/livez", "/readyz"];
+
+/// Adds the scheme, to each operation that needs a key its scope and the errors, and to each what a server answers that is loading.
 pub fn describe(document: &mut OpenApi) {
     let scheme = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
         "A key that `retro keys create` made. A server that has no keys answers without one at the machine's own address.",
@@ -28,10 +31,13 @@ pub fn describe(document: &mut OpenApi) {
         .insert(SCHEME.to_owned(), SecurityScheme::Http(scheme.build()).into());
     for (path, item) in &mut document.paths.paths {
         for (method, operation) in operations(item) {
+            let form = if openai::is_route(path) { &openai::ERRORS } else { &PROBLEMS };
             if let Need::Scope(scope) = need(&method, Some(path)) {
                 operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
-                let form = if openai::is_route(path) { &openai::ERRORS } else { &PROBLEMS };
                 form.add(&mut operation.responses, ERRORS);
+            }
+            if !ALWAYS.contains(&path.as_str()) {
+                form.add(&mut operation.responses, &[Code::Loading]);
             }
         }
     }

@@ -21,8 +21,8 @@ use compare::{ComparisonReport, PlainEnd, PlainText};
 
 use crate::app::App;
 use crate::generate::{
-    ChunkRetrieval, Completion, CompletionRequest, Done, Event, EventStream, FinishReason, Gains, GenerateError, RetrievalSummary,
-    Timings, TokenEvent, TokenLogProbs, Usage, fold,
+    ChunkRetrieval, Completion, CompletionRequest, Done, Event, EventStream, FinishReason, Gains, GenerateError,
+    RetrievalSummary, Timings, TokenEvent, TokenLogProbs, Usage, fold,
 };
 use crate::http::json::Json;
 use crate::http::observe::RequestId;

@@ -90,6 +90,8 @@ impl Form {
         loop {
             meter.begin();
             let Some(mut field) = form.next_field().await.map_err(refused)? else { break };
+            // Its head is read, with what came in the same chunk.
+            meter.begin();
             this.take(app, &meter, &mut field).await?;
         }
         if this.upload.files() == 0 {

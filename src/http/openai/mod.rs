@@ -22,9 +22,12 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new().merge(completions::router()).merge(embeddings::router()).merge(models::router())
 }
 
+/// As the router writes them.
+pub const ROUTES: [&str; 4] = ["/v1/completions", "/v1/embeddings", "/v1/models", "/v1/models/{id}"];
+
 /// Whether a route, as the router writes it, speaks OpenAI's language, errors included.
 pub fn is_route(route: &str) -> bool {
-    matches!(route, "/v1/completions" | "/v1/embeddings" | "/v1/models" | "/v1/models/{id}")
+    ROUTES.contains(&route)
 }
 
 /// # Errors
