@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::support::contract::{DOCUMENT, described, note_code, seen};
-use crate::support::{Answer, Server, ask, eventually, get, long_stream, post, post_raw, shared, sse};
+use crate::support::{Answer, Server, ask, events_of, eventually, get, patch, post, post_raw, shared};
 
 /// What no test can provoke, and why. A pattern that fits nothing, or only what was seen after all, fails.
 const UNSEEN: &[(&str, &str)] = &[
@@ -179,6 +179,18 @@ async fn every_operation_that_searches_knows_collections_from_others() {
     }
 }
 
+/// A request that the server works on until this is dropped: its body has not arrived.
+async fn request_without_end(url: &str) -> TcpStream {
+    let mut connection = TcpStream::connect(url.strip_prefix("http://").unwrap()).await.unwrap();
+    let headers = "host: localhost\r\ncontent-type: application/json\r\ncontent-length: 99\r\nexpect: 100-continue";
+    connection.write_all(format!("POST /v1/retrieve HTTP/1.1\r\n{headers}\r\n\r\n").as_bytes()).await.unwrap();
+    // The server asks for the body when it reads it.
+    let mut begun = [0; 12];
+    connection.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 100");
+    connection
+}
+
 #[tokio::test]
 async fn every_operation_has_the_limits_of_its_client_and_of_its_body() {
     let server = Server::start(&["--concurrent-requests=1", "--max-body-bytes=2000"]).await;
@@ -187,27 +199,25 @@ async fn every_operation_has_the_limits_of_its_client_and_of_its_body() {
     for operation in operations().into_iter().filter(Operation::takes_json) {
         operation.is(&operation.body(url, "application/json", spaces.clone()).await, "413", "body_too_large");
     }
-    let mut stream = sse(url, long_stream().await).await;
-    stream.next().await.expect("the completion has begun");
+    let held = request_without_end(url).await;
     for operation in operations().into_iter().filter(|operation| operation.answers("429")) {
         let code = if operation.description["tags"][0] == "OpenAI" { "rate_limit_exceeded" } else { "rate_limited" };
         operation.is(&ask(operation.request(url, "nobody", "")).await, "429", code);
     }
-    drop(stream);
+    drop(held);
 }
 
 #[tokio::test]
 async fn every_operation_that_takes_work_refuses_it_while_the_server_stops() {
     let mut server = Server::start(&["--shutdown-seconds=100"]).await;
     let url = server.url.clone();
-    let mut stream = sse(&url, long_stream().await).await;
-    stream.next().await.expect("the completion has begun");
+    let held = request_without_end(&url).await;
     server.stop();
     eventually("the refusal of new work", || async { (get(&url, "/readyz").await.status == 503).then_some(()) }).await;
     for operation in operations().into_iter().filter(|operation| operation.has_code("503", "shutting_down")) {
         operation.is(&ask(operation.request(&url, "nobody", "")).await, "503", "shutting_down");
     }
-    drop(stream);
+    drop(held);
     server.ended().await;
 }
 
@@ -219,6 +229,62 @@ async fn an_index_is_made_while_the_client_waits_or_not() {
         let answer = post_raw(shared(), &format!("/v1/collections/contract-index/index{query}"), "application/json", "").await;
         assert_eq!((answer.status, &answer.body["name"]), (status, &json!("contract-index")), "{answer:?}");
     }
+}
+
+#[tokio::test]
+async fn fields_that_say_how_to_search_and_to_sample_do_what_they_say() {
+    let document = |n: u32| {
+        json!({"id": format!("contract-fields-{n}"), "collection": "contract-fields", "text": format!("Buoy {n} is red."),
+        "metadata": {"a.b": n}})
+    };
+    crate::support::ingest(shared(), json!([document(1), document(2), document(3)])).await;
+    let effort = json!({"search": {"nprobes": 80, "refine": 8}});
+    assert_eq!(patch(shared(), "/v1/collections/contract-fields", effort.clone()).await.ok()["search"]["refine"], 8);
+
+    let filter = json!({"path": ["metadata", "a.b"], "op": "range", "gt": 1, "lte": 3});
+    let search = json!({"collection": "contract-fields", "neighbours": 16, "filter": filter, "exact": true, "nprobes": 7, "refine": 3,
+        "max_distance": 4});
+    let body = json!({"prompt": "Buoy", "max_tokens": 4, "retrieval": search});
+    let found = post(shared(), "/v1/complete", body).await.ok();
+    let mut ids: Vec<_> =
+        found["retrieval"]["chunks"][0]["neighbours"].as_array().unwrap().iter().map(|one| &one["document_id"]).collect();
+    ids.sort_by_key(|id| id.to_string());
+    assert_eq!(ids, ["contract-fields-2", "contract-fields-3"]);
+    let near = json!({"prompt": "Buoy", "max_tokens": 4, "retrieval": {"collection": "contract-fields", "max_distance": 0}});
+    assert_eq!(post(shared(), "/v1/complete", near).await.ok()["retrieval"]["chunks"][0]["neighbours"], json!([]));
+
+    // Whatever the temperature, of one token the most probable is drawn.
+    let greedy = json!({"prompt": "Tea is", "max_tokens": 8, "retrieval": {"enabled": false}, "repetition_penalty": 1.2});
+    let text = async |more: Value| {
+        let mut body = greedy.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        post(shared(), "/v1/complete", body).await.ok()["choices"][0]["text"].clone()
+    };
+    let expected = text(json!({})).await;
+    assert_eq!(text(json!({"temperature": 1.5, "top_k": 1})).await, expected);
+    assert_eq!(text(json!({"temperature": 1.5, "min_p": 1})).await, expected);
+
+    let score = json!({"prompt": "Tea is", "text": " a drink", "retrieval": {"prefetch": false}});
+    assert_eq!(post(shared(), "/v1/score", score).await.status, 200);
+    let embedding = json!({"model": "all-MiniLM-L6-v2", "input": "a", "user": "somebody"});
+    assert_eq!(post(shared(), "/v1/embeddings", embedding).await.status, 200);
+    let stream = json!({"model": "retro-nano", "prompt": "a", "max_tokens": 1, "stream": true, "stream_options": {"include_obfuscation": false}});
+    assert_eq!(post(shared(), "/v1/completions", stream).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_watched_task_that_is_cut_ends_in_an_error() {
+    let mut server = Server::start(&["--shutdown-seconds=0"]).await;
+    let text = "The moor lies between two rivers and is crossed by one road. ".repeat(60);
+    let documents: Value = (0..200).map(|n| json!({"id": format!("moor-{n}"), "text": format!("{n}. {text}")})).collect();
+    let submitted = post(&server.url, "/v1/documents", json!({"documents": documents})).await.ok();
+    let task = submitted["task"]["id"].as_str().unwrap();
+    let mut events = events_of(Client::new().get(format!("{}/v1/tasks/{task}/events", server.url))).await;
+    events.next().await.expect("the task as it is");
+    server.stop();
+    let (name, problem) = events.all().await.pop().unwrap();
+    assert_eq!((name.as_str(), &problem["code"]), ("error", &json!("shutting_down")));
+    server.ended().await;
 }
 
 /// `make test` runs it after the others, which note what they see in the folder that `RETRO_SEEN` names.

