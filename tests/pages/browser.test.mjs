@@ -45,7 +45,7 @@ describe('playground', { skip: base ? false : 'RETRO_URL names no server' }, () 
     const context = await browser.newContext({ viewport: { width, height }, colorScheme: scheme, reducedMotion: 'reduce' });
     await context.grantPermissions(['clipboard-read', 'clipboard-write']);
     const page = await context.newPage();
-    page.setDefaultTimeout(20_000);
+    page.setDefaultTimeout(60_000);
     page.on('console', (message) => { if (message.type() === 'error') faults.push(message.text()); });
     page.on('pageerror', (error) => faults.push(String(error)));
     page.on('request', (request) => { if (!request.url().startsWith(base)) faults.push(`asked for ${request.url()}`); });
