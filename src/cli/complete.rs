@@ -80,16 +80,18 @@ pub async fn run(args: CompleteArgs, settings: Settings) -> anyhow::Result<()> {
         ensure_searchable(&parts, options).await?;
     }
     let events = generator.submit(request)?;
-    if json {
-        let completion = fold(events).await?;
-        if show_neighbours {
-            completion.chunks.iter().for_each(|chunk| show(chunk, false));
-        }
-        output::json(&CompletionResponse::new(&parts.model.manifest().name, completion, false))?;
-    } else {
-        stream(events, show_neighbours).await?;
-    }
+    let said = if json { whole(events, show_neighbours, &parts).await } else { stream(events, show_neighbours).await };
+    // Whether it could be said or not: the end of a process takes the library from under a graph that runs.
     generator.shut_down().await;
+    said
+}
+
+async fn whole(events: EventStream, show_neighbours: bool, parts: &Parts) -> anyhow::Result<()> {
+    let completion = fold(events).await?;
+    if show_neighbours {
+        completion.chunks.iter().for_each(|chunk| show(chunk, false));
+    }
+    output::json(&CompletionResponse::new(&parts.model.manifest().name, completion, false))?;
     Ok(())
 }
 
