@@ -24,6 +24,7 @@ async fn a_server_is_alive_before_it_is_ready() {
         client.get(format!("{url}/readyz")),
         client.get(format!("{url}/v1/info")),
         client.get(format!("{url}/metrics")),
+        client.get(format!("{url}/openapi.json")),
         client.get(format!("{url}/nowhere")),
         client.post(format!("{url}/livez")),
         client.post(format!("{url}/v1/complete")).json(&json!({"prompt": "Tea is"})),
