@@ -1,17 +1,24 @@
 //! Statements that are the same text for SQLite and PostgreSQL: `$1` is the first value, a list is one JSON text that `json_each` takes
 //! apart, and what only one of the two understands is left out (docs/decisions.md).
 
+use std::io::ErrorKind;
+use std::time::Duration;
+
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use sqlx::postgres::{PgPool, PgRow};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{
-    ColumnIndex, Database, Decode, Encode, PgConnection, Postgres, Row as _, Sqlite, SqliteConnection, Transaction, Type,
+    ColumnIndex, Database, Decode, Encode, PgConnection, Postgres, Row as _, SqlSafeStr, SqlStr, Sqlite, SqliteConnection,
+    Transaction, Type,
 };
+
+/// How long PostgreSQL may take: an answer over a network that is cut would else be waited for until the system gives the connection up.
+const LONGEST_STATEMENT: Duration = Duration::from_secs(30);
 
 /// A statement with its values.
 pub(super) struct Query {
-    text: &'static str,
+    text: SqlStr,
     values: Vec<Value>,
 }
 
@@ -56,14 +63,14 @@ pub(super) trait Place: ColumnIndex<SqliteRow> + ColumnIndex<PgRow> {}
 
 impl<T> Place for T where T: ColumnIndex<SqliteRow> + ColumnIndex<PgRow> {}
 
-pub(super) fn query(text: &'static str) -> Query {
-    Query { text, values: Vec::new() }
+pub(super) fn query(text: impl SqlSafeStr) -> Query {
+    Query { text: text.into_sql_str(), values: Vec::new() }
 }
 
 /// Runs the same with whatever driver `$target` is of.
 macro_rules! with_driver {
     ($self:ident, $target:ident, |$query:ident, $executor:ident| $run:expr) => {
-        match Into::<Target<'t>>::into($target) {
+        match $target {
             Target::SqlitePool($executor) => {
                 let $query = $self.bound::<Sqlite>();
                 $run
@@ -92,15 +99,32 @@ impl Query {
 
     /// Gives the number of rows that were changed.
     pub async fn execute<'t>(self, target: impl Into<Target<'t>>) -> sqlx::Result<u64> {
-        with_driver!(self, target, |query, executor| Ok(query.execute(executor).await?.rows_affected()))
+        let target = target.into();
+        let limit = target.limit();
+        within(limit, async { with_driver!(self, target, |query, executor| Ok(query.execute(executor).await?.rows_affected())) })
+            .await
     }
 
     pub async fn fetch_all<'t>(self, target: impl Into<Target<'t>>) -> sqlx::Result<Vec<Row>> {
-        with_driver!(self, target, |query, executor| Ok(query.fetch_all(executor).await?.into_iter().map(Row::from).collect()))
+        let target = target.into();
+        let limit = target.limit();
+        let work = async {
+            with_driver!(self, target, |query, executor| Ok(query
+                .fetch_all(executor)
+                .await?
+                .into_iter()
+                .map(Row::from)
+                .collect()))
+        };
+        within(limit, work).await
     }
 
     pub async fn fetch_optional<'t>(self, target: impl Into<Target<'t>>) -> sqlx::Result<Option<Row>> {
-        with_driver!(self, target, |query, executor| Ok(query.fetch_optional(executor).await?.map(Row::from)))
+        let target = target.into();
+        let limit = target.limit();
+        let work =
+            async { with_driver!(self, target, |query, executor| Ok(query.fetch_optional(executor).await?.map(Row::from))) };
+        within(limit, work).await
     }
 
     pub async fn fetch_one<'t>(self, target: impl Into<Target<'t>>) -> sqlx::Result<Row> {
@@ -108,6 +132,7 @@ impl Query {
     }
 
     pub fn fetch<'t>(self, target: impl Into<Target<'t>>) -> BoxStream<'t, sqlx::Result<Row>> {
+        let target = target.into();
         with_driver!(self, target, |query, executor| query.fetch(executor).map(|row| row.map(Row::from)).boxed())
     }
 
@@ -140,6 +165,24 @@ impl Query {
     }
 }
 
+impl Target<'_> {
+    fn limit(&self) -> Option<Duration> {
+        match self {
+            Self::SqlitePool(_) | Self::Sqlite(_) => None,
+            Self::PostgresPool(_) | Self::Postgres(_) => Some(LONGEST_STATEMENT),
+        }
+    }
+}
+
+async fn within<T>(limit: Option<Duration>, work: impl Future<Output = sqlx::Result<T>>) -> sqlx::Result<T> {
+    match limit {
+        None => work.await,
+        Some(limit) => {
+            tokio::time::timeout(limit, work).await.unwrap_or_else(|_| Err(std::io::Error::from(ErrorKind::TimedOut).into()))
+        }
+    }
+}
+
 impl Pool {
     pub async fn begin(&self) -> sqlx::Result<Write> {
         match self {
@@ -161,7 +204,7 @@ impl Write {
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {
             Self::Sqlite(transaction) => transaction.commit().await,
-            Self::Postgres(transaction) => transaction.commit().await,
+            Self::Postgres(transaction) => within(Some(LONGEST_STATEMENT), transaction.commit()).await,
         }
     }
 }
