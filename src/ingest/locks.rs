@@ -77,9 +77,10 @@ impl ChangeLock {
             tracing::warn!(
                 "a process that changed the retrieval database has let its lease run out; what it had on its way is shut out"
             );
+            let gone = leases.catalogue.promised_collection_removals().await?;
             match &self.stores {
-                Stores::Open(database) => database.under(Some(lease.clone())).fence().await?,
-                Stores::At(uri) => Database::fence_at(uri, lease.clone()).await?,
+                Stores::Open(database) => database.under(Some(lease.clone())).fence(&gone).await?,
+                Stores::At(uri) => Database::fence_at(uri, lease.clone(), &gone).await?,
             }
             lease.settle();
         }

@@ -32,18 +32,21 @@ impl Database {
     /// Shuts out what earlier holders of the leave to write may have on its way to any collection: after the return it is there, or it fails.
     /// A collection has the same rows before and after.
     ///
+    /// # Arguments
+    /// * `gone` - collections that may be removed in part, and are left alone.
+    ///
     /// # Errors
     /// There is no leave any more, or a store cannot be read or written.
-    pub async fn fence(&self) -> Result<(), DatabaseError> {
-        fence(&self.inner.connection, self.leave.as_ref()).await
+    pub async fn fence(&self, gone: &[CollectionName]) -> Result<(), DatabaseError> {
+        fence(&self.inner.connection, self.leave.as_ref(), gone).await
     }
 
     /// As [`fence`](Self::fence), of the database at `uri`, whatever it was made with.
     ///
     /// # Errors
     /// As [`fence`](Self::fence).
-    pub async fn fence_at(uri: &str, leave: Arc<dyn Leave>) -> Result<(), DatabaseError> {
-        fence(&connect(uri, Memory::default()).await?, Some(&leave)).await
+    pub async fn fence_at(uri: &str, leave: Arc<dyn Leave>, gone: &[CollectionName]) -> Result<(), DatabaseError> {
+        fence(&connect(uri, Memory::default()).await?, Some(&leave), gone).await
     }
 
     pub(super) async fn check_leave(&self) -> Result<(), DatabaseError> {
@@ -65,8 +68,8 @@ async fn check(leave: Option<&Arc<dyn Leave>>) -> Result<(), DatabaseError> {
     }
 }
 
-async fn fence(connection: &Connection, leave: Option<&Arc<dyn Leave>>) -> Result<(), DatabaseError> {
-    for collection in collection_names(connection).await? {
+async fn fence(connection: &Connection, leave: Option<&Arc<dyn Leave>>, gone: &[CollectionName]) -> Result<(), DatabaseError> {
+    for collection in collection_names(connection).await?.into_iter().filter(|collection| !gone.contains(collection)) {
         let doing = |error: lancedb::Error| store(format!("shut earlier writers out of collection {collection}"), error);
         let table = match connection.open_table(collection.as_str()).execute().await {
             Ok(table) => table,
@@ -125,7 +128,7 @@ mod tests {
         }
         assert!(is_refused(lost.delete_documents(&collection(), &[id("a")]).await));
         assert!(is_refused(lost.remove(&collection()).await));
-        assert!(is_refused(lost.fence().await));
+        assert!(is_refused(lost.fence(&[]).await));
         assert!(is_refused(lost.create(&CollectionName::parse("collection", "new").unwrap()).await));
         assert!(!lost.maintain(&collection()).await);
         assert_eq!(database.version(&collection()).await.unwrap(), version);
@@ -145,7 +148,7 @@ mod tests {
         };
         // The leave was asked for, and then nothing happened for long.
         let before = database.newest(&collection(), &table).await.unwrap();
-        database.fence().await.unwrap();
+        database.fence(&[]).await.unwrap();
         assert_eq!(chunks(&database).await, 3, "the fence itself changes no row");
         let (appended, replaced, deleted) = (
             append(before.clone(), batch("d")).await,
@@ -160,7 +163,7 @@ mod tests {
         // What was there before the fence is there after it, and writing goes on.
         let newest = database.newest(&collection(), &table).await.unwrap();
         append(newest, batch("d")).await.unwrap();
-        database.fence().await.unwrap();
+        database.fence(&[]).await.unwrap();
         database.delete_documents(&collection(), &[id("a")]).await.unwrap();
         assert_eq!(chunks(&database).await, 4);
     }
