@@ -113,6 +113,15 @@ impl Catalogue {
         self.taken(seqs).await
     }
 
+    /// Leaves what a worker has claimed to the others.
+    ///
+    /// # Errors
+    /// The catalogue cannot be written.
+    pub async fn unclaim(&self, claim: &str) -> Result<(), CatalogueError> {
+        query("UPDATE outbox SET claimed_by = NULL WHERE claimed_by = $1").bind(claim).execute(self.reader()).await?;
+        Ok(())
+    }
+
     /// The documents with these numbers, unless they were submitted again or deleted meanwhile. Their tasks run from now on.
     async fn taken(&self, seqs: Vec<i64>) -> Result<Vec<QueuedDocument>, CatalogueError> {
         if seqs.is_empty() {

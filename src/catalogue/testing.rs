@@ -33,6 +33,28 @@ impl Place {
         }
     }
 
+    /// With a PostgreSQL of its own, which may be [stopped](Self::stop).
+    pub fn postgres_alone() -> Option<Self> {
+        let server = Arc::new(Server::start(programs()?));
+        Some(Self { folder: tempfile::tempdir().unwrap(), database: Some(TestDatabase::on(server)) })
+    }
+
+    /// Stops PostgreSQL.
+    pub fn stop(&self) {
+        self.server().stop();
+    }
+
+    /// Starts it again, with what it had.
+    pub fn go_on(&self) {
+        let server = self.server();
+        *server.process.lock().unwrap() = run(server.programs, server.folder.path());
+        server.until_ready();
+    }
+
+    fn server(&self) -> &Server {
+        &self.database.as_ref().expect("it is in PostgreSQL").server
+    }
+
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
@@ -77,7 +99,8 @@ pub(crate) use on_both;
 
 /// A running PostgreSQL with data of its own, ended when the last test lets go of it.
 struct Server {
-    process: Child,
+    programs: &'static Path,
+    process: Mutex<Child>,
     folder: tempfile::TempDir,
 }
 
@@ -87,7 +110,7 @@ static DATABASES: AtomicU32 = AtomicU32::new(0);
 /// A database of its own for one test.
 struct TestDatabase {
     url: String,
-    _server: Arc<Server>,
+    server: Arc<Server>,
 }
 
 impl TestDatabase {
@@ -101,16 +124,21 @@ impl TestDatabase {
                 started
             })
         };
+        Some(Self::on(server))
+    }
+
+    fn on(server: Arc<Server>) -> Self {
         let name = format!("retro{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-        let made = Command::new(programs.join("createdb")).args(["-h", server.socket(), "-U", "retro", &name]).status().unwrap();
+        let made =
+            Command::new(server.programs.join("createdb")).args(["-h", server.socket(), "-U", "retro", &name]).status().unwrap();
         assert!(made.success());
         let socket = server.socket().replace('/', "%2F");
-        Some(Self { url: format!("postgres://retro@{socket}/{name}"), _server: server })
+        Self { url: format!("postgres://retro@{socket}/{name}"), server }
     }
 }
 
 impl Server {
-    fn start(programs: &Path) -> Self {
+    fn start(programs: &'static Path) -> Self {
         // A socket's path has at most 107 bytes.
         let folder = tempfile::Builder::new().prefix("pg").tempdir_in("/tmp").unwrap();
         let data = folder.path().join("data");
@@ -124,23 +152,25 @@ impl Server {
             .status()
             .unwrap();
         assert!(initdb.success());
-        let process = unprivileged(&programs.join("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(folder.path())
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=300"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let server = Self { process, folder };
+        let server = Self { programs, process: Mutex::new(run(programs, folder.path())), folder };
+        server.until_ready();
+        server
+    }
+
+    fn until_ready(&self) {
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !Command::new(programs.join("pg_isready")).args(["-q", "-h", server.socket()]).status().unwrap().success() {
+        let asked = || Command::new(self.programs.join("pg_isready")).args(["-q", "-h", self.socket()]).status().unwrap();
+        while !asked().success() {
             assert!(Instant::now() < deadline, "PostgreSQL does not start");
             std::thread::sleep(Duration::from_millis(50));
         }
-        server
+    }
+
+    fn stop(&self) {
+        let mut process = self.process.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        // SIGINT ends its sessions and it; SIGKILL would leave its children.
+        let _ = Command::new("kill").args(["-INT", &process.id().to_string()]).status();
+        let _ = process.wait();
     }
 
     fn socket(&self) -> &str {
@@ -150,10 +180,15 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // SIGINT ends its sessions and it; SIGKILL would leave its children.
-        let _ = Command::new("kill").args(["-INT", &self.process.id().to_string()]).status();
-        let _ = self.process.wait();
+        self.stop();
     }
+}
+
+fn run(programs: &Path, folder: &Path) -> Child {
+    let mut postgres = unprivileged(&programs.join("postgres"));
+    postgres.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
+    postgres.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=300"]);
+    postgres.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
 /// Where PostgreSQL's programs are.

@@ -361,3 +361,31 @@ async fn a_database_that_is_not_there_is_named_without_its_password() {
     let error = Catalogue::open(folder.path(), Some(&url)).await.err().unwrap().to_string();
     assert!(error.contains("does not exist") && error.contains("-not") && !error.contains("secret"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_told_apart_and_passes_by_itself() {
+    let Some(place) = Place::postgres_alone() else { return };
+    let catalogue = place.catalogue().await;
+    catalogue.submit(&[record("a", "one")]).await.unwrap();
+    place.stop();
+    let began = std::time::Instant::now();
+    assert!(catalogue.ping().await.unwrap_err().is_outage());
+    assert!(catalogue.submit(&[record("b", "two")]).await.unwrap_err().is_outage());
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+    // One that is started meanwhile waits for a while.
+    let (url, folder) = (place.url().to_owned(), place.path().to_owned());
+    let opening = tokio::spawn(async move { Catalogue::open(&folder, Some(&url)).await.map(drop) });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!opening.is_finished());
+    place.go_on();
+    opening.await.unwrap().unwrap();
+    catalogue.submit(&[record("b", "two")]).await.unwrap();
+    assert_eq!(catalogue.count_documents(None).await.unwrap().pending, 2);
+}
+
+#[tokio::test]
+async fn a_catalogue_that_nobody_answers_for_is_given_up_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Catalogue::open(folder.path(), Some("postgres://me:secret@127.0.0.1:1/retro")).await.err().unwrap().to_string();
+    assert!(error.contains("postgres://127.0.0.1:1/retro") && error.contains("refused") && !error.contains("secret"), "{error}");
+}

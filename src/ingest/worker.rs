@@ -69,6 +69,10 @@ impl Ingest {
                 Err(error) => {
                     tracing::error!(%error, "documents cannot be taken in for now");
                     failures += 1;
+                    if let (Some(claim), true) = (worker.claim(), unwritten.is_empty()) {
+                        // Another may be able to: it may have the embedder that a collection was made anew with.
+                        let _ = self.inner.catalogue.unclaim(claim).await;
+                    }
                     pause_after(failures)
                 }
             };
