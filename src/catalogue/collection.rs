@@ -1,9 +1,8 @@
 use jiff::Timestamp;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Sqlite, Transaction};
 
 use super::document::{collection_name, document_id, json_ids};
 use super::removal::withdraw;
+use super::sql::{Row, Write, query};
 use super::store::{count, now, parsed_option};
 use super::{Catalogue, CatalogueError};
 use crate::names::CollectionName;
@@ -29,9 +28,8 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn collections(&self) -> Result<Vec<CollectionRecord>, CatalogueError> {
-        let rows = sqlx::query("SELECT name, created_at FROM collections WHERE NOT deleting ORDER BY name")
-            .fetch_all(self.reader())
-            .await?;
+        let rows =
+            query("SELECT name, created_at FROM collections WHERE NOT deleting ORDER BY name").fetch_all(self.reader()).await?;
         rows.iter().map(record).collect()
     }
 
@@ -40,10 +38,7 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn knows_collection(&self, name: &CollectionName) -> Result<bool, CatalogueError> {
-        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM collections WHERE name = ?)")
-            .bind(name.as_str())
-            .fetch_one(self.reader())
-            .await?)
+        Ok(query("SELECT EXISTS (SELECT 1 FROM collections WHERE name = $1)").bind(name.as_str()).scalar(self.reader()).await?)
     }
 
     /// Notes a collection; one that is known stays as it is.
@@ -61,9 +56,9 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn totals(&self, collection: &CollectionName) -> Result<Totals, CatalogueError> {
-        let row = sqlx::query(
-            "SELECT ifnull(sum(tokens), 0) AS tokens, ifnull(sum(bytes), 0) AS bytes FROM documents \
-             WHERE collection = ? AND status = 'ready'",
+        let row = query(
+            "SELECT CAST(coalesce(sum(tokens), 0) AS BIGINT) AS tokens, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes FROM documents \
+             WHERE collection = $1 AND status = 'ready'",
         )
         .bind(collection.as_str())
         .fetch_one(self.reader())
@@ -78,15 +73,14 @@ impl Catalogue {
     /// The catalogue cannot be written.
     pub async fn begin_collection_removal(&self, name: &CollectionName) -> Result<(), CatalogueError> {
         let mut transaction = self.write().await?;
-        sqlx::query("INSERT INTO collections (name, deleting) VALUES (?, 1) ON CONFLICT (name) DO UPDATE SET deleting = 1")
+        query("INSERT INTO collections (name, deleting) VALUES ($1, TRUE) ON CONFLICT (name) DO UPDATE SET deleting = TRUE")
             .bind(name.as_str())
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
-        let rows =
-            sqlx::query("UPDATE documents SET status = 'deleting' WHERE collection = ? AND status <> 'deleting' RETURNING id")
-                .bind(name.as_str())
-                .fetch_all(&mut *transaction)
-                .await?;
+        let rows = query("UPDATE documents SET status = 'deleting' WHERE collection = $1 AND status <> 'deleting' RETURNING id")
+            .bind(name.as_str())
+            .fetch_all(&mut transaction)
+            .await?;
         let ids = rows.iter().map(|row| document_id(row, "id")).collect::<Result<Vec<_>, _>>()?;
         withdraw(&mut transaction, &json_ids(&ids.iter().collect::<Vec<_>>())).await?;
         Ok(transaction.commit().await?)
@@ -97,7 +91,7 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn promised_collection_removals(&self) -> Result<Vec<CollectionName>, CatalogueError> {
-        let rows = sqlx::query("SELECT name FROM collections WHERE deleting").fetch_all(self.reader()).await?;
+        let rows = query("SELECT name FROM collections WHERE deleting").fetch_all(self.reader()).await?;
         rows.iter().map(|row| collection_name(row, "name")).collect()
     }
 
@@ -109,18 +103,18 @@ impl Catalogue {
     pub async fn finish_collection_removal(&self, name: &CollectionName) -> Result<(), CatalogueError> {
         let mut transaction = self.write().await?;
         for statement in [
-            "DELETE FROM placements WHERE collection = ?",
-            "DELETE FROM documents WHERE collection = ? AND status = 'deleting' \
+            "DELETE FROM placements WHERE collection = $1",
+            "DELETE FROM documents WHERE collection = $1 AND status = 'deleting' \
              AND NOT EXISTS (SELECT 1 FROM placements WHERE document_id = documents.id)",
-            "DELETE FROM collections WHERE name = ?1 AND deleting \
-             AND NOT EXISTS (SELECT 1 FROM documents WHERE collection = ?1 AND status <> 'deleting')",
+            "DELETE FROM collections WHERE name = $1 AND deleting \
+             AND NOT EXISTS (SELECT 1 FROM documents WHERE collection = $1 AND status <> 'deleting')",
         ] {
-            sqlx::query(statement).bind(name.as_str()).execute(&mut *transaction).await?;
+            query(statement).bind(name.as_str()).execute(&mut transaction).await?;
         }
-        sqlx::query("UPDATE collections SET deleting = 0, created_at = ? WHERE name = ? AND deleting")
+        query("UPDATE collections SET deleting = FALSE, created_at = $1 WHERE name = $2 AND deleting")
             .bind(now())
             .bind(name.as_str())
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         Ok(transaction.commit().await?)
     }
@@ -128,18 +122,18 @@ impl Catalogue {
 
 /// Notes a collection unless it is known.
 pub(super) async fn note_collection(
-    transaction: &mut Transaction<'static, Sqlite>,
+    transaction: &mut Write,
     name: &CollectionName,
     created_at: &str,
 ) -> Result<(), CatalogueError> {
-    sqlx::query("INSERT INTO collections (name, created_at) VALUES (?, ?) ON CONFLICT (name) DO NOTHING")
+    query("INSERT INTO collections (name, created_at) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
         .bind(name.as_str())
         .bind(created_at)
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await?;
     Ok(())
 }
 
-fn record(row: &SqliteRow) -> Result<CollectionRecord, CatalogueError> {
+fn record(row: &Row) -> Result<CollectionRecord, CatalogueError> {
     Ok(CollectionRecord { name: collection_name(row, "name")?, created_at: parsed_option(row, "created_at")? })
 }

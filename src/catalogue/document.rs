@@ -5,11 +5,10 @@ use std::str::FromStr;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Map, Value};
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
 use super::page::{Cursor, Page};
+use super::sql::{Row, query};
 use super::store::{count, parsed};
 use super::{Catalogue, CatalogueError};
 use crate::names::{CollectionName, DocumentId};
@@ -92,7 +91,7 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn document(&self, id: &DocumentId) -> Result<Option<Document>, CatalogueError> {
-        let row = sqlx::query("SELECT * FROM documents WHERE id = ? AND status <> 'deleting'")
+        let row = query("SELECT * FROM documents WHERE id = $1 AND status <> 'deleting'")
             .bind(id.as_str())
             .fetch_optional(self.reader())
             .await?;
@@ -110,18 +109,22 @@ impl Catalogue {
         cursor: Option<&Cursor>,
     ) -> Result<Page<Document>, CatalogueError> {
         let (created_at, id) = cursor.map_or(("", ""), |cursor| (&cursor.created_at, &cursor.id));
-        let query = match collection {
-            Some(collection) => sqlx::query(
-                "SELECT * FROM documents WHERE collection = ? AND status <> 'deleting' AND (created_at, id) > (?, ?) \
-                 ORDER BY created_at, id LIMIT ?",
-            )
-            .bind(collection.as_str()),
-            None => sqlx::query(
-                "SELECT * FROM documents WHERE status <> 'deleting' AND (created_at, id) > (?, ?) \
-                 ORDER BY created_at, id LIMIT ?",
-            ),
+        let page = query(match collection {
+            Some(_) => {
+                "SELECT * FROM documents WHERE collection = $4 AND status <> 'deleting' AND (created_at, id) > ($1, $2) \
+                 ORDER BY created_at, id LIMIT $3"
+            }
+            None => {
+                "SELECT * FROM documents WHERE status <> 'deleting' AND (created_at, id) > ($1, $2) \
+                 ORDER BY created_at, id LIMIT $3"
+            }
+        });
+        let page = page.bind(created_at).bind(id).bind(i64::from(limit) + 1);
+        let page = match collection {
+            Some(collection) => page.bind(collection.as_str()),
+            None => page,
         };
-        let rows = query.bind(created_at).bind(id).bind(i64::from(limit) + 1).fetch_all(self.reader()).await?;
+        let rows = page.fetch_all(self.reader()).await?;
         let documents = rows.iter().map(document).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(documents, limit, |last| Cursor::new(last.created_at, last.id.as_str())))
     }
@@ -131,11 +134,11 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn count_documents(&self, collection: Option<&CollectionName>) -> Result<DocumentCounts, CatalogueError> {
-        let rows = sqlx::query(
-            "SELECT status, count(*) AS number FROM documents WHERE status <> 'deleting' AND collection = ifnull(?, collection) \
+        let rows = query(
+            "SELECT status, count(*) AS number FROM documents WHERE status <> 'deleting' AND collection = coalesce($1, collection) \
              GROUP BY status",
         )
-        .bind(collection.map(CollectionName::as_str))
+        .bind(collection.map(CollectionName::to_string))
         .fetch_all(self.reader())
         .await?;
         let mut counts = DocumentCounts::default();
@@ -155,8 +158,8 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn ready_hashes(&self, ids: &[&DocumentId]) -> Result<HashMap<DocumentId, String>, CatalogueError> {
-        let rows = sqlx::query(
-            "SELECT id, content_hash FROM documents WHERE id IN (SELECT value FROM json_each(?)) AND status = 'ready' \
+        let rows = query(
+            "SELECT id, content_hash FROM documents WHERE id IN (SELECT value FROM json_each($1)) AND status = 'ready' \
              AND content_hash IS NOT NULL",
         )
         .bind(json_ids(ids))
@@ -170,8 +173,8 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn count_chunks(&self, ids: &[&DocumentId]) -> Result<u64, CatalogueError> {
-        let row = sqlx::query(
-            "SELECT ifnull(sum(chunks), 0) AS chunks FROM documents WHERE id IN (SELECT value FROM json_each(?)) \
+        let row = query(
+            "SELECT CAST(coalesce(sum(chunks), 0) AS BIGINT) AS chunks FROM documents WHERE id IN (SELECT value FROM json_each($1)) \
              AND status = 'ready'",
         )
         .bind(json_ids(ids))
@@ -185,10 +188,7 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn waiting_text(&self, id: &DocumentId) -> Result<Option<String>, CatalogueError> {
-        Ok(sqlx::query_scalar("SELECT text FROM outbox WHERE document_id = ?")
-            .bind(id.as_str())
-            .fetch_optional(self.reader())
-            .await?)
+        Ok(query("SELECT text FROM outbox WHERE document_id = $1").bind(id.as_str()).optional_scalar(self.reader()).await?)
     }
 }
 
@@ -196,7 +196,7 @@ pub(super) fn json_ids(ids: &[&DocumentId]) -> String {
     Value::from(ids.iter().map(|id| id.as_str()).collect::<Vec<_>>()).to_string()
 }
 
-fn document(row: &SqliteRow) -> Result<Document, CatalogueError> {
+fn document(row: &Row) -> Result<Document, CatalogueError> {
     Ok(Document {
         id: document_id(row, "id")?,
         collection: collection_name(row, "collection")?,
@@ -216,16 +216,16 @@ fn document(row: &SqliteRow) -> Result<Document, CatalogueError> {
     })
 }
 
-pub(super) fn document_id(row: &SqliteRow, column: &'static str) -> Result<DocumentId, CatalogueError> {
+pub(super) fn document_id(row: &Row, column: &'static str) -> Result<DocumentId, CatalogueError> {
     DocumentId::parse(column, row.try_get(column)?)
         .map_err(|e| CatalogueError::Corrupt { what: "document id", reason: e.to_string() })
 }
 
-pub(super) fn collection_name(row: &SqliteRow, column: &'static str) -> Result<CollectionName, CatalogueError> {
+pub(super) fn collection_name(row: &Row, column: &'static str) -> Result<CollectionName, CatalogueError> {
     CollectionName::parse(column, row.try_get(column)?)
         .map_err(|e| CatalogueError::Corrupt { what: "collection", reason: e.to_string() })
 }
 
-fn json_object(row: &SqliteRow, column: &'static str) -> Result<Map<String, Value>, CatalogueError> {
+fn json_object(row: &Row, column: &'static str) -> Result<Map<String, Value>, CatalogueError> {
     serde_json::from_str(row.try_get(column)?).map_err(|e| CatalogueError::Corrupt { what: column, reason: e.to_string() })
 }

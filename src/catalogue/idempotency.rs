@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::{Executor, Row, Sqlite, Transaction};
 
+use super::sql::{Target, Write, query};
 use super::store::{now, stored_time};
 use super::task::task;
 use super::{Catalogue, CatalogueError, NewRecord, Task};
@@ -59,45 +59,37 @@ impl Catalogue {
         once: &Once,
         answer: &str,
     ) -> Result<Result<Task, Earlier>, CatalogueError> {
-        Ok(self.submit_unless(documents, Some((once, answer))).await?.map(|(task, _)| task))
+        Ok(self.submit_unless(documents, Some((once, answer)), None).await?.map(|(task, _)| task))
     }
 }
 
 /// Notes a submission, and forgets those that are old and the oldest of those that are too many.
-pub(super) async fn remember(
-    transaction: &mut Transaction<'static, Sqlite>,
-    once: &Once,
-    task_id: &str,
-    answer: &str,
-) -> Result<(), CatalogueError> {
-    sqlx::query("DELETE FROM idempotency WHERE created_at <= ?").bind(forgotten()).execute(&mut **transaction).await?;
-    sqlx::query("INSERT INTO idempotency (owner, key, fingerprint, task_id, answer, created_at) VALUES (?, ?, ?, ?, ?, ?)")
+pub(super) async fn remember(transaction: &mut Write, once: &Once, task_id: &str, answer: &str) -> Result<(), CatalogueError> {
+    query("DELETE FROM idempotency WHERE created_at <= $1").bind(forgotten()).execute(&mut *transaction).await?;
+    query("INSERT INTO idempotency (owner, key, fingerprint, task_id, answer, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(&once.owner)
         .bind(once.key.as_str())
         .bind(once.fingerprint.to_vec())
         .bind(task_id)
         .bind(answer)
         .bind(now())
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await?;
-    sqlx::query(
-        "DELETE FROM idempotency WHERE owner = ?1 \
-         AND seq <= (SELECT seq FROM idempotency WHERE owner = ?1 ORDER BY seq DESC LIMIT 1 OFFSET ?2)",
+    query(
+        "DELETE FROM idempotency WHERE owner = $1 \
+         AND seq <= (SELECT seq FROM idempotency WHERE owner = $1 ORDER BY seq DESC LIMIT 1 OFFSET $2)",
     )
     .bind(&once.owner)
     .bind(KEYS_OF_OWNER)
-    .execute(&mut **transaction)
+    .execute(&mut *transaction)
     .await?;
     Ok(())
 }
 
-pub(super) async fn find<'e>(
-    catalogue: impl Executor<'e, Database = Sqlite> + 'e,
-    once: &Once,
-) -> Result<Option<Earlier>, CatalogueError> {
-    let row = sqlx::query(
+pub(super) async fn find<'t>(catalogue: impl Into<Target<'t>>, once: &Once) -> Result<Option<Earlier>, CatalogueError> {
+    let row = query(
         "SELECT fingerprint, answer, tasks.* FROM idempotency JOIN tasks ON tasks.id = task_id \
-         WHERE owner = ? AND key = ? AND idempotency.created_at > ?",
+         WHERE owner = $1 AND key = $2 AND idempotency.created_at > $3",
     )
     .bind(&once.owner)
     .bind(once.key.as_str())

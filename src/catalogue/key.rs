@@ -1,9 +1,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
 use uuid::Uuid;
 
+use super::sql::{Row, query};
 use super::store::{now, parsed, parsed_option, stored_time};
 use super::{Catalogue, CatalogueError};
 use crate::keys::{KeyHash, Scopes, Secret};
@@ -58,8 +57,8 @@ impl Catalogue {
         expires_at: Option<Timestamp>,
     ) -> Result<ApiKey, CatalogueError> {
         let mut transaction = self.write().await?;
-        let row = sqlx::query(
-            "INSERT INTO keys (id, name, prefix, hash, scopes, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING *",
+        let row = query(
+            "INSERT INTO keys (id, name, prefix, hash, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING *",
         )
         .bind(Uuid::now_v7().to_string())
         .bind(name.as_str())
@@ -68,7 +67,7 @@ impl Catalogue {
         .bind(scopes.to_string())
         .bind(now())
         .bind(expires_at.map(stored_time))
-        .fetch_one(&mut *transaction)
+        .fetch_one(&mut transaction)
         .await?;
         let key = key(&row)?;
         transaction.commit().await?;
@@ -80,7 +79,7 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn keys(&self) -> Result<Vec<ApiKey>, CatalogueError> {
-        let rows = sqlx::query("SELECT * FROM keys ORDER BY created_at, id").fetch_all(self.reader()).await?;
+        let rows = query("SELECT * FROM keys ORDER BY created_at, id").fetch_all(self.reader()).await?;
         rows.iter().map(key).collect()
     }
 
@@ -89,7 +88,7 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn has_keys(&self) -> Result<bool, CatalogueError> {
-        Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM keys)").fetch_one(self.reader()).await?)
+        Ok(query("SELECT EXISTS (SELECT 1 FROM keys)").scalar(self.reader()).await?)
     }
 
     /// What is known of a key, in whatever state it is.
@@ -98,7 +97,7 @@ impl Catalogue {
     /// The catalogue cannot be read.
     pub async fn find_key(&self, secret: &Secret) -> Result<Option<ApiKey>, CatalogueError> {
         // The index is asked for the part that is no secret. How long it takes to look for a hash would tell something of those it holds.
-        let rows = sqlx::query("SELECT * FROM keys WHERE prefix = ?").bind(secret.prefix()).fetch_all(self.reader()).await?;
+        let rows = query("SELECT * FROM keys WHERE prefix = $1").bind(secret.prefix()).fetch_all(self.reader()).await?;
         let asked = secret.hash();
         let mut found = None;
         for row in &rows {
@@ -115,10 +114,10 @@ impl Catalogue {
     /// The catalogue cannot be written.
     pub async fn revoke_key(&self, id: Uuid) -> Result<Option<ApiKey>, CatalogueError> {
         let mut transaction = self.write().await?;
-        let row = sqlx::query("UPDATE keys SET revoked_at = ifnull(revoked_at, ?) WHERE id = ? RETURNING *")
+        let row = query("UPDATE keys SET revoked_at = coalesce(revoked_at, $1) WHERE id = $2 RETURNING *")
             .bind(now())
             .bind(id.to_string())
-            .fetch_optional(&mut *transaction)
+            .fetch_optional(&mut transaction)
             .await?;
         let key = row.as_ref().map(key).transpose()?;
         transaction.commit().await?;
@@ -131,16 +130,16 @@ impl Catalogue {
     /// The catalogue cannot be written.
     pub async fn note_key_use(&self, id: Uuid) -> Result<(), CatalogueError> {
         let mut transaction = self.write().await?;
-        sqlx::query("UPDATE keys SET last_used_at = ? WHERE id = ?")
+        query("UPDATE keys SET last_used_at = $1 WHERE id = $2")
             .bind(now())
             .bind(id.to_string())
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         Ok(transaction.commit().await?)
     }
 }
 
-fn key(row: &SqliteRow) -> Result<ApiKey, CatalogueError> {
+fn key(row: &Row) -> Result<ApiKey, CatalogueError> {
     let name = KeyName::parse("name", row.try_get("name")?);
     Ok(ApiKey {
         id: parsed(row, "id")?,
@@ -154,7 +153,7 @@ fn key(row: &SqliteRow) -> Result<ApiKey, CatalogueError> {
     })
 }
 
-fn hash(row: &SqliteRow) -> Result<KeyHash, CatalogueError> {
+fn hash(row: &Row) -> Result<KeyHash, CatalogueError> {
     let bytes: Vec<u8> = row.try_get("hash")?;
     let bytes = bytes.try_into().map_err(|bytes: Vec<u8>| CatalogueError::Corrupt {
         what: "hash of a key",
@@ -168,20 +167,20 @@ mod tests {
     use jiff::ToSpan;
 
     use super::*;
+    use crate::catalogue::testing::{Place, on_both};
     use crate::keys::Scope;
 
-    async fn catalogue(folder: &tempfile::TempDir) -> Catalogue {
-        Catalogue::open(folder.path(), None).await.unwrap()
+    on_both! {
+        a_key_is_found_by_itself_alone,
+        a_key_ends_at_its_time_or_before,
     }
 
     fn name(text: &str) -> KeyName {
         KeyName::parse("name", text).unwrap()
     }
 
-    #[tokio::test]
-    async fn a_key_is_found_by_itself_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let catalogue = catalogue(&folder).await;
+    async fn a_key_is_found_by_itself_alone(place: &Place) {
+        let catalogue = place.catalogue().await;
         assert!(!catalogue.has_keys().await.unwrap());
         let (one, other) = (Secret::random(), Secret::random());
         let scopes = Scopes::new([Scope::Complete, Scope::Ingest]).unwrap();
@@ -201,22 +200,20 @@ mod tests {
 
     #[tokio::test]
     async fn the_file_holds_no_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let catalogue = catalogue(&folder).await;
+        let place = &Place::sqlite();
+        let catalogue = place.catalogue().await;
         let secret = Secret::random();
         catalogue.add_key(&secret, &name("web"), &Scopes::new([Scope::Admin]).unwrap(), None).await.unwrap();
         catalogue.close().await;
-        for file in std::fs::read_dir(folder.path()).unwrap() {
+        for file in std::fs::read_dir(place.path()).unwrap() {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             let hidden = &secret.reveal().as_bytes()[14..];
             assert!(!bytes.windows(hidden.len()).any(|window| window == hidden));
         }
     }
 
-    #[tokio::test]
-    async fn a_key_ends_at_its_time_or_before() {
-        let folder = tempfile::tempdir().unwrap();
-        let catalogue = catalogue(&folder).await;
+    async fn a_key_ends_at_its_time_or_before(place: &Place) {
+        let catalogue = place.catalogue().await;
         let scopes = Scopes::new([Scope::Admin]).unwrap();
         let end: Timestamp = "2030-01-01T00:00:00Z".parse().unwrap();
         let secret = Secret::random();

@@ -5,14 +5,19 @@ mod collection;
 mod document;
 mod idempotency;
 mod key;
+mod lease;
+mod open;
 mod page;
 mod queue;
 mod recount;
 mod removal;
+mod sql;
 mod store;
 mod submit;
 mod task;
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +25,7 @@ pub use collection::{CollectionRecord, Totals};
 pub use document::{Document, DocumentCounts, DocumentStatus};
 pub use idempotency::{Earlier, Once};
 pub use key::{ApiKey, KeyState};
+pub use lease::{LEASE_LIFE, Lease};
 pub use page::{Cursor, Page};
 pub use queue::{Outcome, QueuedDocument, WriteTicket};
 pub use removal::{Labels, Submitted};

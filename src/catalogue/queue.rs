@@ -1,9 +1,8 @@
 use serde_json::Value;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 
 use super::document::{collection_name, document_id};
-use super::store::now;
+use super::sql::{Row, Write, query};
+use super::store::{count, now};
 use super::task::{Settled, settle};
 use super::{Catalogue, CatalogueError};
 use crate::names::{CollectionName, DocumentId};
@@ -45,11 +44,11 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn has_work(&self) -> Result<bool, CatalogueError> {
-        Ok(sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM outbox CROSS JOIN documents ON documents.id = outbox.document_id WHERE status = 'pending') \
+        Ok(query(
+            "SELECT EXISTS (SELECT 1 FROM outbox CROSS JOIN documents WHERE documents.id = outbox.document_id AND status = 'pending') \
              OR EXISTS (SELECT 1 FROM documents WHERE status = 'deleting') OR EXISTS (SELECT 1 FROM collections WHERE deleting)",
         )
-        .fetch_one(self.reader())
+        .scalar(self.reader())
         .await?)
     }
 
@@ -65,42 +64,85 @@ impl Catalogue {
         bytes: u64,
     ) -> Result<Vec<QueuedDocument>, CatalogueError> {
         // The cross join keeps SQLite from sorting all that waits for the sake of the first few.
-        let rows = sqlx::query(
-            "SELECT seq, bytes FROM outbox CROSS JOIN documents ON documents.id = outbox.document_id WHERE status = 'pending' \
-             AND seq > ? AND collection NOT IN (SELECT name FROM collections WHERE deleting) ORDER BY seq LIMIT ?",
+        let rows = query(
+            "SELECT seq, bytes FROM outbox CROSS JOIN documents WHERE documents.id = outbox.document_id AND status = 'pending' \
+             AND seq > $1 AND collection NOT IN (SELECT name FROM collections WHERE deleting) ORDER BY seq LIMIT $2",
         )
         .bind(after.unwrap_or(i64::MIN))
-        .bind(documents)
+        .bind(i64::from(documents))
         .fetch_all(self.reader())
         .await?;
-        let mut total = 0;
-        let mut seqs: Vec<i64> = Vec::new();
-        for row in &rows {
-            total += super::store::count(row, "bytes")?;
-            if total > bytes && !seqs.is_empty() {
-                break;
-            }
-            seqs.push(row.try_get("seq")?);
-        }
+        self.taken(first_within(&rows, bytes)?).await
+    }
+
+    /// As [`take_queued`](Self::take_queued), where several workers take documents at the same time: of those that no other has claimed, or
+    /// whose claim has ended with the lease `claim` of the worker that had it.
+    ///
+    /// # Arguments
+    /// * `claim` - name of this worker's lease. Documents that it has claimed already are taken only if it is not `busy`.
+    ///
+    /// # Errors
+    /// As [`take_queued`](Self::take_queued).
+    pub async fn claim_queued(
+        &self,
+        claim: &str,
+        busy: bool,
+        documents: u32,
+        bytes: u64,
+    ) -> Result<Vec<QueuedDocument>, CatalogueError> {
+        let mut transaction = self.reader().begin().await?;
+        let rows = query(
+            "SELECT seq, bytes FROM outbox JOIN documents ON documents.id = outbox.document_id WHERE status = 'pending' \
+             AND collection NOT IN (SELECT name FROM collections WHERE deleting) \
+             AND (claimed_by IS NULL OR claimed_by = $1 AND $2 = 0 OR claimed_by <> $1 AND NOT EXISTS \
+             (SELECT 1 FROM leases WHERE leases.name = claimed_by AND until > clock_timestamp())) \
+             ORDER BY seq LIMIT $3 FOR UPDATE OF outbox SKIP LOCKED",
+        )
+        .bind(claim)
+        .bind(i64::from(busy))
+        .bind(i64::from(documents))
+        .fetch_all(&mut transaction)
+        .await?;
+        let seqs = first_within(&rows, bytes)?;
+        query("UPDATE outbox SET claimed_by = $1 WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_each($2))")
+            .bind(claim)
+            .bind(Value::from(seqs.clone()).to_string())
+            .execute(&mut transaction)
+            .await?;
+        transaction.commit().await?;
+        self.taken(seqs).await
+    }
+
+    /// Leaves what a worker has claimed to the others.
+    ///
+    /// # Errors
+    /// The catalogue cannot be written.
+    pub async fn unclaim(&self, claim: &str) -> Result<(), CatalogueError> {
+        query("UPDATE outbox SET claimed_by = NULL WHERE claimed_by = $1").bind(claim).execute(self.reader()).await?;
+        Ok(())
+    }
+
+    /// The documents with these numbers, unless they were submitted again or deleted meanwhile. Their tasks run from now on.
+    async fn taken(&self, seqs: Vec<i64>) -> Result<Vec<QueuedDocument>, CatalogueError> {
         if seqs.is_empty() {
             return Ok(Vec::new());
         }
         let seqs = Value::from(seqs).to_string();
         let mut transaction = self.write().await?;
-        sqlx::query(
-            "UPDATE tasks SET status = 'running', started_at = ? WHERE status = 'queued' AND id IN (SELECT task_id FROM waiting \
-             WHERE document_id IN (SELECT document_id FROM outbox WHERE seq IN (SELECT value FROM json_each(?))))",
+        query(
+            "UPDATE tasks SET status = 'running', started_at = $1 WHERE status = 'queued' AND id IN (SELECT task_id FROM waiting \
+             WHERE document_id IN (SELECT document_id FROM outbox WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_each($2))))",
         )
         .bind(now())
         .bind(&seqs)
-        .execute(&mut *transaction)
+        .execute(&mut transaction)
         .await?;
-        let rows = sqlx::query(
+        let rows = query(
             "SELECT seq, id, collection, title, source, metadata, text FROM outbox JOIN documents ON documents.id = outbox.document_id \
-             WHERE seq IN (SELECT value FROM json_each(?)) AND status = 'pending' ORDER BY seq",
+             WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_each($1)) AND status = 'pending' ORDER BY seq",
         )
         .bind(&seqs)
-        .fetch_all(&mut *transaction)
+        .fetch_all(&mut transaction)
         .await?;
         transaction.commit().await?;
         rows.iter().map(queued).collect()
@@ -118,19 +160,19 @@ impl Catalogue {
             if !is_current(&mut transaction, document).await? {
                 continue;
             }
-            let rows = sqlx::query("SELECT collection FROM placements WHERE document_id = ?")
+            let rows = query("SELECT collection FROM placements WHERE document_id = $1")
                 .bind(document.id.as_str())
-                .fetch_all(&mut *transaction)
+                .fetch_all(&mut transaction)
                 .await?;
             let mut elsewhere = rows.iter().map(|row| collection_name(row, "collection")).collect::<Result<Vec<_>, _>>()?;
             let places = elsewhere.len();
             elsewhere.retain(|place| *place != document.collection);
             let fresh = elsewhere.len() == places;
             if fresh {
-                sqlx::query("INSERT INTO placements (document_id, collection) VALUES (?, ?)")
+                query("INSERT INTO placements (document_id, collection) VALUES ($1, $2)")
                     .bind(document.id.as_str())
                     .bind(document.collection.as_str())
-                    .execute(&mut *transaction)
+                    .execute(&mut transaction)
                     .await?;
             }
             tickets.push(WriteTicket { seq: document.seq, fresh, elsewhere });
@@ -153,29 +195,29 @@ impl Catalogue {
             let id = document.id.as_str();
             match outcome {
                 Outcome::Ready { chunks, tokens } => {
-                    sqlx::query(
-                        "UPDATE documents SET status = 'ready', error = NULL, chunks = ?, tokens = ?, updated_at = ? WHERE id = ?",
+                    query(
+                        "UPDATE documents SET status = 'ready', error = NULL, chunks = $1, tokens = $2, updated_at = $3 WHERE id = $4",
                     )
                     .bind(*chunks as i64)
                     .bind(*tokens as i64)
                     .bind(now())
                     .bind(id)
-                    .execute(&mut *transaction)
+                    .execute(&mut transaction)
                     .await?;
-                    sqlx::query("DELETE FROM outbox WHERE seq = ?").bind(document.seq).execute(&mut *transaction).await?;
-                    sqlx::query("DELETE FROM placements WHERE document_id = ? AND collection <> ?")
+                    query("DELETE FROM outbox WHERE seq = $1").bind(document.seq).execute(&mut transaction).await?;
+                    query("DELETE FROM placements WHERE document_id = $1 AND collection <> $2")
                         .bind(id)
                         .bind(document.collection.as_str())
-                        .execute(&mut *transaction)
+                        .execute(&mut transaction)
                         .await?;
                     settle(&mut transaction, id, Settled::Ready).await?;
                 }
                 Outcome::Failed { reason } => {
-                    sqlx::query("UPDATE documents SET status = 'failed', error = ?, updated_at = ? WHERE id = ?")
+                    query("UPDATE documents SET status = 'failed', error = $1, updated_at = $2 WHERE id = $3")
                         .bind(reason)
                         .bind(now())
                         .bind(id)
-                        .execute(&mut *transaction)
+                        .execute(&mut transaction)
                         .await?;
                     settle(&mut transaction, id, Settled::Failed(reason)).await?;
                 }
@@ -186,17 +228,31 @@ impl Catalogue {
     }
 }
 
-async fn is_current(transaction: &mut Transaction<'static, Sqlite>, document: &QueuedDocument) -> Result<bool, CatalogueError> {
-    Ok(sqlx::query_scalar(
+/// Numbers of the first of `rows`, at least one, with at most `most` bytes of text together.
+fn first_within(rows: &[Row], most: u64) -> Result<Vec<i64>, CatalogueError> {
+    let mut total = 0;
+    let mut seqs = Vec::new();
+    for row in rows {
+        total += count(row, "bytes")?;
+        if total > most && !seqs.is_empty() {
+            break;
+        }
+        seqs.push(row.try_get("seq")?);
+    }
+    Ok(seqs)
+}
+
+async fn is_current(transaction: &mut Write, document: &QueuedDocument) -> Result<bool, CatalogueError> {
+    Ok(query(
         "SELECT EXISTS (SELECT 1 FROM outbox JOIN documents ON documents.id = outbox.document_id \
-         WHERE seq = ? AND status = 'pending' AND collection NOT IN (SELECT name FROM collections WHERE deleting))",
+         WHERE seq = $1 AND status = 'pending' AND collection NOT IN (SELECT name FROM collections WHERE deleting))",
     )
     .bind(document.seq)
-    .fetch_one(&mut **transaction)
+    .scalar(&mut *transaction)
     .await?)
 }
 
-fn queued(row: &SqliteRow) -> Result<QueuedDocument, CatalogueError> {
+fn queued(row: &Row) -> Result<QueuedDocument, CatalogueError> {
     Ok(QueuedDocument {
         seq: row.try_get("seq")?,
         id: document_id(row, "id")?,

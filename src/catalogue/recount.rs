@@ -1,3 +1,4 @@
+use super::sql::query;
 use super::{Catalogue, CatalogueError};
 use crate::names::{CollectionName, DocumentId};
 
@@ -9,15 +10,15 @@ impl Catalogue {
     pub async fn recount(&self, collection: &CollectionName, sizes: &[(&DocumentId, u64, u64)]) -> Result<(), CatalogueError> {
         let mut transaction = self.write().await?;
         for &(id, chunks, tokens) in sizes {
-            sqlx::query(
-                "UPDATE documents SET chunks = ?1, tokens = ?2 WHERE id = ?3 AND collection = ?4 AND status = 'ready' \
-                 AND (chunks <> ?1 OR tokens <> ?2)",
+            query(
+                "UPDATE documents SET chunks = $1, tokens = $2 WHERE id = $3 AND collection = $4 AND status = 'ready' \
+                 AND (chunks <> $1 OR tokens <> $2)",
             )
             .bind(chunks as i64)
             .bind(tokens as i64)
             .bind(id.as_str())
             .bind(collection.as_str())
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         }
         transaction.commit().await?;

@@ -2,9 +2,9 @@ use std::collections::BTreeMap;
 
 use futures::TryStreamExt;
 use serde_json::Value;
-use sqlx::{Row, Sqlite, Transaction};
 
 use super::document::{collection_name, document_id, json_ids};
+use super::sql::{Write, query};
 use super::task::{Settled, settle};
 use super::{Catalogue, CatalogueError};
 use crate::names::{CollectionName, DocumentId};
@@ -36,8 +36,8 @@ impl Catalogue {
         collection: &CollectionName,
         accepts: impl Fn(Labels<'_>) -> Result<bool, String>,
     ) -> Result<Vec<Submitted>, CatalogueError> {
-        let mut rows = sqlx::query(
-            "SELECT id, title, source, metadata, task_id FROM documents WHERE collection = ? AND status <> 'deleting' ORDER BY id",
+        let mut rows = query(
+            "SELECT id, title, source, metadata, task_id FROM documents WHERE collection = $1 AND status <> 'deleting' ORDER BY id",
         )
         .bind(collection.as_str())
         .fetch(self.reader());
@@ -63,11 +63,9 @@ impl Catalogue {
     /// The catalogue cannot be written.
     pub async fn begin_removal(&self, id: &DocumentId) -> Result<bool, CatalogueError> {
         let mut transaction = self.write().await?;
-        let marked = sqlx::query("UPDATE documents SET status = 'deleting' WHERE id = ?")
-            .bind(id.as_str())
-            .execute(&mut *transaction)
-            .await?;
-        if marked.rows_affected() == 0 {
+        let marked =
+            query("UPDATE documents SET status = 'deleting' WHERE id = $1").bind(id.as_str()).execute(&mut transaction).await?;
+        if marked == 0 {
             return Ok(false);
         }
         withdraw(&mut transaction, &json_ids(&[id])).await?;
@@ -81,14 +79,16 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be written.
     pub async fn begin_removals(&self, documents: &[Submitted]) -> Result<Vec<DocumentId>, CatalogueError> {
-        let keys: Vec<_> = documents.iter().map(|document| [document.id.as_str(), &document.task_id]).collect();
+        let ids: Vec<_> = documents.iter().map(|document| &document.id).collect();
+        let keys: Vec<_> = documents.iter().map(|document| format!("{} {}", document.task_id, document.id)).collect();
         let mut transaction = self.write().await?;
-        let rows = sqlx::query(
-            "UPDATE documents SET status = 'deleting' WHERE status <> 'deleting' AND (id, task_id) IN \
-             (SELECT value ->> 0, value ->> 1 FROM json_each(?)) RETURNING id",
+        let rows = query(
+            "UPDATE documents SET status = 'deleting' WHERE status <> 'deleting' AND id IN (SELECT value FROM json_each($1)) \
+             AND task_id || ' ' || id IN (SELECT value FROM json_each($2)) RETURNING id",
         )
-        .bind(Value::from(keys.iter().map(|key| Value::from(key.to_vec())).collect::<Vec<_>>()).to_string())
-        .fetch_all(&mut *transaction)
+        .bind(json_ids(&ids))
+        .bind(Value::from(keys).to_string())
+        .fetch_all(&mut transaction)
         .await?;
         let mut marked = rows.iter().map(|row| document_id(row, "id")).collect::<Result<Vec<_>, _>>()?;
         marked.sort();
@@ -102,7 +102,7 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn promised_removals(&self) -> Result<Vec<DocumentId>, CatalogueError> {
-        let rows = sqlx::query("SELECT id FROM documents WHERE status = 'deleting'").fetch_all(self.reader()).await?;
+        let rows = query("SELECT id FROM documents WHERE status = 'deleting'").fetch_all(self.reader()).await?;
         rows.iter().map(|row| document_id(row, "id")).collect()
     }
 
@@ -119,8 +119,8 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn placements_of(&self, ids: &[DocumentId]) -> Result<BTreeMap<CollectionName, Vec<DocumentId>>, CatalogueError> {
-        let rows = sqlx::query(
-            "SELECT collection, document_id FROM placements WHERE document_id IN (SELECT value FROM json_each(?)) \
+        let rows = query(
+            "SELECT collection, document_id FROM placements WHERE document_id IN (SELECT value FROM json_each($1)) \
              ORDER BY collection, document_id",
         )
         .bind(json_ids(&ids.iter().collect::<Vec<_>>()))
@@ -140,9 +140,9 @@ impl Catalogue {
     /// The catalogue cannot be written.
     pub async fn finish_removals(&self, ids: &[DocumentId]) -> Result<(), CatalogueError> {
         let mut transaction = self.write().await?;
-        sqlx::query("DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?)) AND status = 'deleting'")
+        query("DELETE FROM documents WHERE id IN (SELECT value FROM json_each($1)) AND status = 'deleting'")
             .bind(json_ids(&ids.iter().collect::<Vec<_>>()))
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
         transaction.commit().await?;
         Ok(())
@@ -153,16 +153,16 @@ impl Catalogue {
 ///
 /// # Arguments
 /// * `ids` - a JSON list.
-pub(super) async fn withdraw(transaction: &mut Transaction<'static, Sqlite>, ids: &str) -> Result<(), CatalogueError> {
-    sqlx::query("DELETE FROM outbox WHERE document_id IN (SELECT value FROM json_each(?))")
+pub(super) async fn withdraw(transaction: &mut Write, ids: &str) -> Result<(), CatalogueError> {
+    query("DELETE FROM outbox WHERE document_id IN (SELECT value FROM json_each($1))")
         .bind(ids)
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await?;
     // Of many documents that are ready no task waits for any.
     let awaited: Vec<String> =
-        sqlx::query_scalar("SELECT DISTINCT document_id FROM waiting WHERE document_id IN (SELECT value FROM json_each(?))")
+        query("SELECT DISTINCT document_id FROM waiting WHERE document_id IN (SELECT value FROM json_each($1))")
             .bind(ids)
-            .fetch_all(&mut **transaction)
+            .scalars(&mut *transaction)
             .await?;
     for id in awaited {
         settle(transaction, &id, Settled::Withdrawn).await?;

@@ -1,24 +1,21 @@
 use std::path::Path;
 use std::str::FromStr;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use sqlx::migrate::MigrateError;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Row, Sqlite, Transaction};
 
-/// How long a statement waits for another process's write.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Attempts to open a catalogue that another process is just beginning.
-const OPEN_ATTEMPTS: u32 = 20;
-const OPEN_RETRY: Duration = Duration::from_millis(100);
-const SQLITE_BUSY: u32 = 5;
-/// Reads at the same time.
-const READERS: u32 = 4;
+use super::open;
+use super::sql::{Pool, Row, Write, query};
+
+/// Key of the lock that makes write transactions in PostgreSQL follow one another.
+const WRITE_LOCK: i64 = 0x7265_7472_6f01;
+/// Classes and codes of PostgreSQL's errors that say that it, or the connection, is away or overloaded for now.
+const OUTAGES: &[&str] = &["08", "57P", "53300", "25P03", "55P03"];
 
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
-    #[error("`database_url` names a kind of database that this build has no driver for: {scheme}; it takes sqlite://PATH")]
+    #[error(
+        "`database_url` names a kind of database that there is no driver for: {scheme}; it takes sqlite://PATH and postgres://HOST/DATABASE"
+    )]
     Driver { scheme: String },
     #[error("the catalogue {place} cannot be opened: {reason}")]
     Open { place: String, reason: String },
@@ -28,12 +25,27 @@ pub enum CatalogueError {
     Corrupt { what: &'static str, reason: String },
 }
 
+impl CatalogueError {
+    /// Whether the database does not answer for now: no fault of what was asked, and what passes without a new start.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Sql(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut) => true,
+            Self::Sql(sqlx::Error::Database(error)) => {
+                error.code().is_some_and(|code| OUTAGES.iter().any(|outage| code.starts_with(outage)))
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A handle to the catalogue: cheap to clone, usable from many tasks and processes at once.
 #[derive(Clone)]
 pub struct Catalogue {
-    /// One connection, so that writes of this process queue up in order and not at the file's lock.
-    writer: SqlitePool,
-    readers: SqlitePool,
+    /// Of SQLite one connection, so that writes of this process queue up in order and not at the file's lock.
+    writer: Pool,
+    readers: Pool,
+    /// For leases, whose renewal must wait for nothing else; none where processes of one machine share a file.
+    leases: Option<Pool>,
 }
 
 impl Catalogue {
@@ -42,39 +54,16 @@ impl Catalogue {
     /// # Errors
     /// The database cannot be opened, or is newer than this program.
     pub async fn open(data_dir: &Path, database_url: Option<&str>) -> Result<Self, CatalogueError> {
-        let (place, options) = match database_url {
-            None => {
-                let file = data_dir.join("catalogue.sqlite");
-                (file.display().to_string(), SqliteConnectOptions::new().filename(file))
-            }
-            Some(url) => {
-                let scheme = url.split(':').next().unwrap_or_default();
-                if scheme != "sqlite" {
-                    return Err(CatalogueError::Driver { scheme: scheme.to_owned() });
-                }
-                (url.to_owned(), SqliteConnectOptions::from_str(url)?)
-            }
-        };
-        let failed = |reason: String| CatalogueError::Open { place: place.clone(), reason };
-        if let Some(folder) = options.get_filename().parent() {
-            std::fs::create_dir_all(folder).map_err(|e| failed(e.to_string()))?;
+        match database_url.map(|url| (url, url.split(':').next().unwrap_or_default())) {
+            None => open::sqlite_in(data_dir).await,
+            Some((url, "sqlite")) => open::sqlite(url).await,
+            Some((url, "postgres" | "postgresql")) => open::postgres(url).await,
+            Some((_, scheme)) => Err(CatalogueError::Driver { scheme: scheme.to_owned() }),
         }
-        let options = options
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // A 202 is a promise: what is committed survives the machine, not only the process.
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        let mut attempt = 1;
-        loop {
-            match connect(&options).await {
-                Ok((writer, readers)) => return Ok(Self { writer, readers }),
-                Err(error) if attempt < OPEN_ATTEMPTS && may_pass(&error) => tokio::time::sleep(OPEN_RETRY).await,
-                Err(error) => return Err(failed(error.to_string())),
-            }
-            attempt += 1;
-        }
+    }
+
+    pub(super) fn new(writer: Pool, readers: Pool, leases: Option<Pool>) -> Self {
+        Self { writer, readers, leases }
     }
 
     /// Whether the catalogue answers.
@@ -82,44 +71,40 @@ impl Catalogue {
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), CatalogueError> {
-        sqlx::query("SELECT 1").execute(&self.readers).await?;
+        query("SELECT 1").execute(self.reader()).await?;
         Ok(())
     }
 
     /// Ends all connections; open transactions are undone.
     pub async fn close(&self) {
-        self.readers.close().await;
-        self.writer.close().await;
+        for pool in [Some(&self.readers), Some(&self.writer), self.leases.as_ref()].into_iter().flatten() {
+            pool.close().await;
+        }
     }
 
-    pub(super) fn reader(&self) -> &SqlitePool {
+    /// Whether processes on several machines may share the catalogue, and with it the stores that go with it.
+    pub fn is_shared(&self) -> bool {
+        self.leases.is_some()
+    }
+
+    pub(super) fn reader(&self) -> &Pool {
         &self.readers
     }
 
-    /// A transaction that holds the write lock from its beginning, so that what it reads stays true until it commits.
-    pub(super) async fn write(&self) -> Result<Transaction<'static, Sqlite>, CatalogueError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+    /// # Panics
+    /// The catalogue is not shared.
+    pub(super) fn leases(&self) -> &Pool {
+        self.leases.as_ref().expect("leases are asked for where the catalogue is shared")
     }
-}
 
-async fn connect(options: &SqliteConnectOptions) -> Result<(SqlitePool, SqlitePool), MigrateError> {
-    let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-    sqlx::migrate!().run(&writer).await?;
-    let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.clone()).await?;
-    Ok((writer, readers))
-}
-
-/// Whether the error may come from another process that begins the same catalogue just now: SQLite does not wait while the journal's kind
-/// is changed, and a migration that the other has done meanwhile cannot be done again.
-fn may_pass(error: &MigrateError) -> bool {
-    match error {
-        MigrateError::ExecuteMigration(..) => true,
-        MigrateError::Execute(sqlx::Error::Database(error)) => {
-            // The low byte of an extended code is the code.
-            let code = error.code().and_then(|code| code.parse::<u32>().ok());
-            code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
+    /// A transaction that holds the write lock from its beginning, so that what it reads stays true until it commits, and what is numbered
+    /// in it becomes visible in the order of the numbers.
+    pub(super) async fn write(&self) -> Result<Write, CatalogueError> {
+        let mut transaction = self.writer.begin().await?;
+        if matches!(transaction, Write::Postgres(_)) {
+            query("SELECT pg_advisory_xact_lock($1)").bind(WRITE_LOCK).execute(&mut transaction).await?;
         }
-        _ => false,
+        Ok(transaction)
     }
 }
 
@@ -133,7 +118,7 @@ pub(super) fn stored_time(time: Timestamp) -> String {
 }
 
 /// A column that is a text of a certain form.
-pub(super) fn parsed<T>(row: &SqliteRow, column: &'static str) -> Result<T, CatalogueError>
+pub(super) fn parsed<T>(row: &Row, column: &'static str) -> Result<T, CatalogueError>
 where
     T: FromStr,
     T::Err: std::fmt::Display,
@@ -142,7 +127,7 @@ where
     text.parse().map_err(|e: T::Err| CatalogueError::Corrupt { what: column, reason: format!("{text:?}: {e}") })
 }
 
-pub(super) fn parsed_option<T>(row: &SqliteRow, column: &'static str) -> Result<Option<T>, CatalogueError>
+pub(super) fn parsed_option<T>(row: &Row, column: &'static str) -> Result<Option<T>, CatalogueError>
 where
     T: FromStr,
     T::Err: std::fmt::Display,
@@ -151,7 +136,7 @@ where
     text.map(|text| text.parse().map_err(|e: T::Err| CatalogueError::Corrupt { what: column, reason: e.to_string() })).transpose()
 }
 
-pub(super) fn count(row: &SqliteRow, column: &'static str) -> Result<u64, CatalogueError> {
+pub(super) fn count(row: &Row, column: &'static str) -> Result<u64, CatalogueError> {
     let number: i64 = row.try_get(column)?;
     u64::try_from(number).map_err(|e| CatalogueError::Corrupt { what: column, reason: e.to_string() })
 }

@@ -3,6 +3,7 @@ use uuid::Uuid;
 
 use super::collection::note_collection;
 use super::idempotency::{find, remember};
+use super::sql::query;
 use super::store::now;
 use super::task::task;
 use super::{Catalogue, CatalogueError, Earlier, Once, Task};
@@ -30,15 +31,22 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be written.
     pub async fn submit(&self, documents: &[NewRecord]) -> Result<Task, CatalogueError> {
-        Ok(self.submit_numbered(documents).await?.0)
+        Ok(self.submit_numbered(documents, None).await?.0)
     }
 
     /// As [`submit`](Self::submit), and gives the number of each submission ([`QueuedDocument::seq`](super::QueuedDocument::seq)).
     ///
+    /// # Arguments
+    /// * `claim` - the lease of the worker that they are for, where the catalogue has leases.
+    ///
     /// # Errors
     /// As [`submit`](Self::submit).
-    pub async fn submit_numbered(&self, documents: &[NewRecord]) -> Result<(Task, Vec<i64>), CatalogueError> {
-        let submitted = self.submit_unless(documents, None).await?;
+    pub async fn submit_numbered(
+        &self,
+        documents: &[NewRecord],
+        claim: Option<&str>,
+    ) -> Result<(Task, Vec<i64>), CatalogueError> {
+        let submitted = self.submit_unless(documents, None, claim).await?;
         Ok(submitted.expect("there is no key that could be known"))
     }
 
@@ -47,35 +55,38 @@ impl Catalogue {
         &self,
         documents: &[NewRecord],
         once: Option<(&Once, &str)>,
+        claim: Option<&str>,
     ) -> Result<Result<(Task, Vec<i64>), Earlier>, CatalogueError> {
         let task_id = Uuid::now_v7().to_string();
         let created_at = now();
         let mut transaction = self.write().await?;
         if let Some((once, _)) = once
-            && let Some(earlier) = find(&mut *transaction, once).await?
+            && let Some(earlier) = find(&mut transaction, once).await?
         {
             return Ok(Err(earlier));
         }
         let status = if documents.is_empty() { "succeeded" } else { "queued" };
-        let row = sqlx::query(
-            "INSERT INTO tasks (id, status, total, created_at, finished_at) VALUES (?1, ?2, ?3, ?4, iif(?3 = 0, ?4, NULL)) RETURNING *",
+        let row = query(
+            "INSERT INTO tasks (id, status, total, created_at, finished_at) \
+             VALUES ($1, $2, $3, $4, CASE WHEN $3 = 0 THEN $4 END) RETURNING *",
         )
         .bind(&task_id)
         .bind(status)
         .bind(documents.len() as i64)
         .bind(&created_at)
-        .fetch_one(&mut *transaction)
+        .fetch_one(&mut transaction)
         .await?;
         let task = task(&row)?;
         let mut seqs = Vec::with_capacity(documents.len());
         for document in documents {
             note_collection(&mut transaction, &document.collection, &created_at).await?;
-            sqlx::query(
+            query(
                 "INSERT INTO documents (id, collection, title, source, metadata, status, bytes, sha256, task_id, created_at, updated_at, \
-                 content_hash) VALUES (?1, ?2, ?3, ?4, ?5, 'pending', ?6, ?7, ?8, ?9, ?9, ?10) \
-                 ON CONFLICT (id) DO UPDATE SET collection = ?2, title = ?3, source = ?4, metadata = ?5, status = 'pending', error = NULL, \
-                 chunks = 0, tokens = 0, bytes = ?6, sha256 = ?7, task_id = ?8, updated_at = ?9, content_hash = ?10, \
-                 revision = iif(status = 'deleting', 1, revision + 1), created_at = iif(status = 'deleting', ?9, created_at)",
+                 content_hash) VALUES ($1, $2, $3, $4, $5, 'pending', $6, $7, $8, $9, $9, $10) \
+                 ON CONFLICT (id) DO UPDATE SET collection = $2, title = $3, source = $4, metadata = $5, status = 'pending', error = NULL, \
+                 chunks = 0, tokens = 0, bytes = $6, sha256 = $7, task_id = $8, updated_at = $9, content_hash = $10, \
+                 revision = CASE WHEN documents.status = 'deleting' THEN 1 ELSE documents.revision + 1 END, \
+                 created_at = CASE WHEN documents.status = 'deleting' THEN $9 ELSE documents.created_at END",
             )
             .bind(document.id.as_str())
             .bind(document.collection.as_str())
@@ -87,19 +98,26 @@ impl Catalogue {
             .bind(&task_id)
             .bind(&created_at)
             .bind(&document.content_hash)
-            .execute(&mut *transaction)
+            .execute(&mut transaction)
             .await?;
-            sqlx::query("DELETE FROM outbox WHERE document_id = ?").bind(document.id.as_str()).execute(&mut *transaction).await?;
-            let seq = sqlx::query_scalar("INSERT INTO outbox (document_id, text) VALUES (?, ?) RETURNING seq")
+            query("DELETE FROM outbox WHERE document_id = $1").bind(document.id.as_str()).execute(&mut transaction).await?;
+            let seq = query("INSERT INTO outbox (document_id, text) VALUES ($1, $2) RETURNING seq")
                 .bind(document.id.as_str())
                 .bind(&document.text)
-                .fetch_one(&mut *transaction)
+                .scalar(&mut transaction)
                 .await?;
             seqs.push(seq);
-            sqlx::query("INSERT INTO waiting (document_id, task_id) VALUES (?, ?)")
+            query("INSERT INTO waiting (document_id, task_id) VALUES ($1, $2)")
                 .bind(document.id.as_str())
                 .bind(&task_id)
-                .execute(&mut *transaction)
+                .execute(&mut transaction)
+                .await?;
+        }
+        if let Some(claim) = claim {
+            query("UPDATE outbox SET claimed_by = $1 WHERE seq IN (SELECT CAST(value AS BIGINT) FROM json_each($2))")
+                .bind(claim)
+                .bind(Value::from(seqs.clone()).to_string())
+                .execute(&mut transaction)
                 .await?;
         }
         if let Some((once, answer)) = once {

@@ -3,11 +3,10 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, Sqlite, Transaction};
 use uuid::Uuid;
 
 use super::page::{Cursor, Page};
+use super::sql::{Row, Write, query};
 use super::store::{count, now, parsed, parsed_option};
 use super::{Catalogue, CatalogueError};
 
@@ -96,7 +95,7 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn task(&self, id: Uuid) -> Result<Option<Task>, CatalogueError> {
-        let row = sqlx::query("SELECT * FROM tasks WHERE id = ?").bind(id.to_string()).fetch_optional(self.reader()).await?;
+        let row = query("SELECT * FROM tasks WHERE id = $1").bind(id.to_string()).fetch_optional(self.reader()).await?;
         row.as_ref().map(task).transpose()
     }
 
@@ -112,9 +111,9 @@ impl Catalogue {
     ) -> Result<Page<Task>, CatalogueError> {
         // Above every time: the digits of a year end before `~`.
         let (created_at, id) = cursor.map_or(("~", "~"), |cursor| (&cursor.created_at, &cursor.id));
-        let rows = sqlx::query(
-            "SELECT * FROM tasks WHERE (created_at, id) < (?1, ?2) AND (?3 IS NULL OR status = ?3) \
-             ORDER BY created_at DESC, id DESC LIMIT ?4",
+        let rows = query(
+            "SELECT * FROM tasks WHERE (created_at, id) < ($1, $2) AND ($3 IS NULL OR status = $3) \
+             ORDER BY created_at DESC, id DESC LIMIT $4",
         )
         .bind(created_at)
         .bind(id)
@@ -131,7 +130,7 @@ impl Catalogue {
     /// # Errors
     /// The catalogue cannot be read.
     pub async fn count_open_tasks(&self) -> Result<u64, CatalogueError> {
-        let row = sqlx::query("SELECT count(DISTINCT task_id) AS number FROM waiting").fetch_one(self.reader()).await?;
+        let row = query("SELECT count(DISTINCT task_id) AS number FROM waiting").fetch_one(self.reader()).await?;
         count(&row, "number")
     }
 
@@ -145,7 +144,7 @@ impl Catalogue {
     pub async fn cancel(&self, id: Uuid) -> Result<Option<Task>, CatalogueError> {
         let id = id.to_string();
         let mut transaction = self.write().await?;
-        let Some(row) = sqlx::query("SELECT * FROM tasks WHERE id = ?").bind(&id).fetch_optional(&mut *transaction).await? else {
+        let Some(row) = query("SELECT * FROM tasks WHERE id = $1").bind(&id).fetch_optional(&mut transaction).await? else {
             return Ok(None);
         };
         let found = task(&row)?;
@@ -153,37 +152,37 @@ impl Catalogue {
             return Ok(Some(found));
         }
         // Documents that were submitted again since wait for another task's revision.
-        sqlx::query("DELETE FROM waiting WHERE task_id = ?").bind(&id).execute(&mut *transaction).await?;
-        let dropped: Vec<String> = sqlx::query_scalar(
-            "UPDATE documents SET status = 'failed', error = 'its task was canceled', updated_at = ? \
-             WHERE task_id = ? AND status = 'pending' RETURNING id",
+        query("DELETE FROM waiting WHERE task_id = $1").bind(&id).execute(&mut transaction).await?;
+        let dropped: Vec<String> = query(
+            "UPDATE documents SET status = 'failed', error = 'its task was canceled', updated_at = $1 \
+             WHERE task_id = $2 AND status = 'pending' RETURNING id",
         )
         .bind(now())
         .bind(&id)
-        .fetch_all(&mut *transaction)
+        .scalars(&mut transaction)
         .await?;
         for document in &dropped {
             settle(&mut transaction, document, Settled::Withdrawn).await?;
         }
         let dropped = serde_json::Value::from(dropped).to_string();
         for delete in [
-            "DELETE FROM outbox WHERE document_id IN (SELECT value FROM json_each(?)) \
+            "DELETE FROM outbox WHERE document_id IN (SELECT value FROM json_each($1)) \
              AND document_id NOT IN (SELECT document_id FROM placements)",
-            "DELETE FROM documents WHERE id IN (SELECT value FROM json_each(?)) AND id NOT IN (SELECT document_id FROM placements)",
+            "DELETE FROM documents WHERE id IN (SELECT value FROM json_each($1)) AND id NOT IN (SELECT document_id FROM placements)",
         ] {
-            sqlx::query(delete).bind(&dropped).execute(&mut *transaction).await?;
+            query(delete).bind(&dropped).execute(&mut transaction).await?;
         }
-        let row = sqlx::query("UPDATE tasks SET status = 'canceled', error = NULL, finished_at = ? WHERE id = ? RETURNING *")
+        let row = query("UPDATE tasks SET status = 'canceled', error = NULL, finished_at = $1 WHERE id = $2 RETURNING *")
             .bind(now())
             .bind(&id)
-            .fetch_one(&mut *transaction)
+            .fetch_one(&mut transaction)
             .await?;
         transaction.commit().await?;
         Ok(Some(task(&row)?))
     }
 }
 
-pub(super) fn task(row: &SqliteRow) -> Result<Task, CatalogueError> {
+pub(super) fn task(row: &Row) -> Result<Task, CatalogueError> {
     Ok(Task {
         id: parsed(row, "id")?,
         status: parsed(row, "status")?,
@@ -196,39 +195,33 @@ pub(super) fn task(row: &SqliteRow) -> Result<Task, CatalogueError> {
 }
 
 /// Tells all tasks that wait for `document` what became of it, and ends those that wait for nothing more.
-pub(super) async fn settle(
-    transaction: &mut Transaction<'static, Sqlite>,
-    document: &str,
-    outcome: Settled<'_>,
-) -> Result<(), CatalogueError> {
-    let tasks: Vec<String> = sqlx::query_scalar("DELETE FROM waiting WHERE document_id = ? RETURNING task_id")
-        .bind(document)
-        .fetch_all(&mut **transaction)
-        .await?;
-    let (ready, failure) = match outcome {
+pub(super) async fn settle(transaction: &mut Write, document: &str, outcome: Settled<'_>) -> Result<(), CatalogueError> {
+    let tasks: Vec<String> =
+        query("DELETE FROM waiting WHERE document_id = $1 RETURNING task_id").bind(document).scalars(&mut *transaction).await?;
+    let (ready, failure): (i64, _) = match outcome {
         Settled::Ready => (1, None),
         Settled::Failed(reason) => (0, Some(format!("{document}: {reason}"))),
         Settled::Withdrawn => (0, None),
     };
     for task in tasks {
-        sqlx::query(
-            "UPDATE tasks SET ready = ready + ?1, failed = failed + (?2 IS NOT NULL), first_failure = ifnull(first_failure, ?2) \
-             WHERE id = ?3",
+        query(
+            "UPDATE tasks SET ready = ready + $1, failed = failed + CASE WHEN $2 IS NULL THEN 0 ELSE 1 END, \
+             first_failure = coalesce(first_failure, $2) WHERE id = $3",
         )
         .bind(ready)
-        .bind(&failure)
+        .bind(failure.clone())
         .bind(&task)
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await?;
-        sqlx::query(
-            "UPDATE tasks SET finished_at = ?1, \
+        query(
+            "UPDATE tasks SET finished_at = $1, \
              status = CASE WHEN failed > 0 THEN 'failed' WHEN ready > 0 THEN 'succeeded' ELSE 'canceled' END, \
              error = CASE WHEN failed > 0 THEN failed || ' of ' || total || ' documents failed, the first being ' || first_failure END \
-             WHERE id = ?2 AND NOT EXISTS (SELECT 1 FROM waiting WHERE task_id = ?2)",
+             WHERE id = $2 AND NOT EXISTS (SELECT 1 FROM waiting WHERE task_id = $2)",
         )
         .bind(now())
         .bind(&task)
-        .execute(&mut **transaction)
+        .execute(&mut *transaction)
         .await?;
     }
     Ok(())

@@ -1,9 +1,6 @@
+use super::testing::{Place, on_both};
 use super::*;
 use crate::names::{CollectionName, DocumentId};
-
-async fn catalogue(folder: &tempfile::TempDir) -> Catalogue {
-    Catalogue::open(folder.path(), None).await.unwrap()
-}
 
 fn id(text: &str) -> DocumentId {
     DocumentId::parse("id", text).unwrap()
@@ -31,10 +28,22 @@ async fn task(catalogue: &Catalogue, task: &Task) -> (TaskStatus, u64, u64) {
     (task.status, task.documents.ready, task.documents.failed)
 }
 
-#[tokio::test]
-async fn a_document_goes_from_pending_to_ready() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalogue = catalogue(&folder).await;
+on_both! {
+    a_document_goes_from_pending_to_ready,
+    an_interrupted_write_is_not_fresh_the_next_time,
+    a_newer_submission_supersedes_and_settles_both_tasks,
+    a_failed_document_says_why_and_keeps_its_text,
+    a_removal_withdraws_the_text_and_is_remembered,
+    a_ready_document_is_known_by_the_hash_of_its_content,
+    what_was_submitted_with_a_key_is_submitted_once,
+    keys_are_forgotten_after_a_day_and_beyond_a_number,
+    a_batch_is_bounded_by_bytes_and_never_empty,
+    a_list_is_read_page_by_page_while_it_changes,
+    several_processes_may_begin_the_same_catalogue,
+}
+
+async fn a_document_goes_from_pending_to_ready(place: &Place) {
+    let catalogue = place.catalogue().await;
     assert!(!catalogue.has_work().await.unwrap());
     let submitted = catalogue.submit(&[record("a", "one"), record("b", "two")]).await.unwrap();
     assert_eq!(submitted.status, TaskStatus::Queued);
@@ -63,16 +72,14 @@ async fn a_document_goes_from_pending_to_ready() {
     assert_eq!(counts, DocumentCounts { pending: 0, ready: 2, failed: 0 });
 }
 
-#[tokio::test]
-async fn an_interrupted_write_is_not_fresh_the_next_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let before = catalogue(&folder).await;
+async fn an_interrupted_write_is_not_fresh_the_next_time(place: &Place) {
+    let before = place.catalogue().await;
     before.submit(&[record("a", "one")]).await.unwrap();
     let queued = before.take_queued(None, 10, 1000).await.unwrap();
     assert!(before.begin_write(&[&queued[0]]).await.unwrap()[0].fresh);
     before.close().await;
 
-    let after = catalogue(&folder).await;
+    let after = place.catalogue().await;
     let queued = after.take_queued(None, 10, 1000).await.unwrap();
     assert!(!after.begin_write(&[&queued[0]]).await.unwrap()[0].fresh);
     let elsewhere = NewRecord { collection: CollectionName::parse("c", "other").unwrap(), ..record("a", "two") };
@@ -84,10 +91,8 @@ async fn an_interrupted_write_is_not_fresh_the_next_time() {
     assert_eq!(after.placements(&id("a")).await.unwrap(), [CollectionName::parse("c", "other").unwrap()]);
 }
 
-#[tokio::test]
-async fn a_newer_submission_supersedes_and_settles_both_tasks() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalogue = catalogue(&folder).await;
+async fn a_newer_submission_supersedes_and_settles_both_tasks(place: &Place) {
+    let catalogue = place.catalogue().await;
     let first = catalogue.submit(&[record("a", "old"), record("b", "b")]).await.unwrap();
     let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
     let second = catalogue.submit(&[record("a", "new")]).await.unwrap();
@@ -106,10 +111,8 @@ async fn a_newer_submission_supersedes_and_settles_both_tasks() {
     assert_eq!(catalogue.document(&id("a")).await.unwrap().unwrap().revision, 2);
 }
 
-#[tokio::test]
-async fn a_failed_document_says_why_and_keeps_its_text() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalogue = catalogue(&folder).await;
+async fn a_failed_document_says_why_and_keeps_its_text(place: &Place) {
+    let catalogue = place.catalogue().await;
     let submitted = catalogue.submit(&[record("a", "one"), record("b", "two")]).await.unwrap();
     let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
     let failed = Outcome::Failed { reason: "no vectors".to_owned() };
@@ -123,10 +126,8 @@ async fn a_failed_document_says_why_and_keeps_its_text() {
     assert!(!catalogue.has_work().await.unwrap(), "what failed is not tried for ever");
 }
 
-#[tokio::test]
-async fn a_removal_withdraws_the_text_and_is_remembered() {
-    let folder = tempfile::tempdir().unwrap();
-    let before = catalogue(&folder).await;
+async fn a_removal_withdraws_the_text_and_is_remembered(place: &Place) {
+    let before = place.catalogue().await;
     let submitted = before.submit(&[record("a", "one")]).await.unwrap();
     let taken = before.take_queued(None, 10, 1000).await.unwrap();
     before.begin_write(&[&taken[0]]).await.unwrap();
@@ -138,7 +139,7 @@ async fn a_removal_withdraws_the_text_and_is_remembered() {
     assert!(before.documents(None, 10, None).await.unwrap().data.is_empty());
     before.close().await;
 
-    let after = catalogue(&folder).await;
+    let after = place.catalogue().await;
     assert!(after.has_work().await.unwrap());
     assert_eq!(after.promised_removals().await.unwrap(), [id("a")]);
     assert_eq!(after.placements(&id("a")).await.unwrap(), [CollectionName::default()]);
@@ -152,10 +153,8 @@ async fn a_removal_withdraws_the_text_and_is_remembered() {
     assert!(!after.has_work().await.unwrap());
 }
 
-#[tokio::test]
-async fn a_ready_document_is_known_by_the_hash_of_its_content() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalogue = catalogue(&folder).await;
+async fn a_ready_document_is_known_by_the_hash_of_its_content(place: &Place) {
+    let catalogue = place.catalogue().await;
     let (a, b, c) = (id("a"), id("b"), id("c"));
     let ids = [&a, &b, &c];
     catalogue.submit(&[record("a", "one"), record("b", "two")]).await.unwrap();
@@ -180,13 +179,11 @@ fn once(owner: &str, key: &str, sent: u8) -> Once {
     Once { owner: owner.to_owned(), key: crate::names::IdempotencyKey::parse(key).unwrap(), fingerprint: [sent; 32] }
 }
 
-#[tokio::test]
-async fn what_was_submitted_with_a_key_is_submitted_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let first = catalogue(&folder).await;
+async fn what_was_submitted_with_a_key_is_submitted_once(place: &Place) {
+    let first = place.catalogue().await;
     let task = first.submit_once(&[record("a", "one")], &once("web", "k", 1), "answer").await.unwrap().unwrap();
     // Another process, or the same one after a crash.
-    let second = catalogue(&folder).await;
+    let second = place.catalogue().await;
     let again = second.submit_once(&[record("b", "two")], &once("web", "k", 1), "other").await.unwrap();
     let same = Earlier::Same { task: task.clone(), answer: "answer".to_owned() };
     assert_eq!(again, Err(same.clone()));
@@ -199,13 +196,11 @@ async fn what_was_submitted_with_a_key_is_submitted_once() {
     }
 }
 
-#[tokio::test]
-async fn keys_are_forgotten_after_a_day_and_beyond_a_number() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalogue = catalogue(&folder).await;
+async fn keys_are_forgotten_after_a_day_and_beyond_a_number(place: &Place) {
+    let catalogue = place.catalogue().await;
     let run = async |sql: &'static str| {
         let mut transaction = catalogue.write().await.unwrap();
-        sqlx::query(sql).execute(&mut *transaction).await.unwrap();
+        sql::query(sql).execute(&mut transaction).await.unwrap();
         transaction.commit().await.unwrap();
     };
     let known = async |key: &str| catalogue.submitted_before(&once("web", key, 1)).await.unwrap().is_some();
@@ -227,10 +222,8 @@ async fn keys_are_forgotten_after_a_day_and_beyond_a_number() {
     assert!(known("n2").await && known("n10000").await && known("last").await);
 }
 
-#[tokio::test]
-async fn a_batch_is_bounded_by_bytes_and_never_empty() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalogue = catalogue(&folder).await;
+async fn a_batch_is_bounded_by_bytes_and_never_empty(place: &Place) {
+    let catalogue = place.catalogue().await;
     catalogue.submit(&[record("a", &"x".repeat(50)), record("b", "y"), record("c", "z")]).await.unwrap();
     let ids = |queued: Vec<QueuedDocument>| queued.into_iter().map(|document| document.id).collect::<Vec<_>>();
     assert_eq!(ids(catalogue.take_queued(None, 10, 10).await.unwrap()), [id("a")]);
@@ -241,10 +234,8 @@ async fn a_batch_is_bounded_by_bytes_and_never_empty() {
     assert_eq!(ids(catalogue.take_queued(after, 1, 1000).await.unwrap()), [id("b")]);
 }
 
-#[tokio::test]
-async fn a_list_is_read_page_by_page_while_it_changes() {
-    let folder = tempfile::tempdir().unwrap();
-    let catalogue = catalogue(&folder).await;
+async fn a_list_is_read_page_by_page_while_it_changes(place: &Place) {
+    let catalogue = place.catalogue().await;
     for names in [["e", "d"], ["c", "b"]] {
         catalogue.submit(&names.map(|name| record(name, "text"))).await.unwrap();
     }
@@ -277,12 +268,10 @@ async fn a_list_is_read_page_by_page_while_it_changes() {
     }
 }
 
-#[tokio::test]
-async fn several_processes_may_begin_the_same_catalogue() {
+async fn several_processes_may_begin_the_same_catalogue(place: &Place) {
     for _ in 0..5 {
-        let folder = tempfile::tempdir().unwrap();
-        let opened = (0..4).map(|_| Catalogue::open(folder.path(), None));
-        let catalogues = futures::future::try_join_all(opened).await.unwrap();
+        let again = place.again();
+        let catalogues = futures::future::join_all((0..4).map(|_| again.catalogue())).await;
         let submitted = catalogues[0].submit(&[record("a", "one")]).await.unwrap();
         assert_eq!(catalogues[3].task(submitted.id).await.unwrap(), Some(submitted));
         catalogues[1].ping().await.unwrap();
@@ -292,8 +281,8 @@ async fn several_processes_may_begin_the_same_catalogue() {
 #[tokio::test]
 async fn other_databases_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let error = Catalogue::open(folder.path(), Some("postgres://localhost/retro")).await.err().unwrap();
-    assert!(error.to_string().contains("postgres"), "{error}");
+    let error = Catalogue::open(folder.path(), Some("mysql://localhost/retro")).await.err().unwrap();
+    assert!(error.to_string().contains("mysql"), "{error}");
     let url = format!("sqlite://{}", folder.path().join("sub/other.sqlite").display());
     Catalogue::open(folder.path(), Some(&url)).await.unwrap();
     assert!(folder.path().join("sub/other.sqlite").exists());
@@ -317,4 +306,86 @@ fn records_have_the_shape_that_clients_rely_on() {
             "error": null, "created_at": "2026-01-02T03:04:05Z", "started_at": null, "finished_at": null
         })
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_claim_documents_of_their_own_until_their_leases_end() {
+    let Some(place) = Place::postgres() else { return };
+    let catalogue = place.catalogue().await;
+    let records: Vec<_> = (0..40).map(|number| record(&format!("d{number:02}"), "text")).collect();
+    catalogue.submit(&records).await.unwrap();
+    let workers = ["worker/a", "worker/b", "worker/c", "worker/d"];
+    for worker in workers {
+        catalogue.take_lease(worker, "test").await.unwrap().unwrap();
+    }
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        let claims = workers.map(|worker| catalogue.claim_queued(worker, true, 4, 1000));
+        for claimed in futures::future::try_join_all(claims).await.unwrap() {
+            all.extend(claimed.into_iter().map(|document| document.id.as_str().to_owned()));
+        }
+    }
+    assert_eq!(all.len(), 40, "each once");
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 40);
+    assert!(catalogue.claim_queued("worker/a", true, 100, 1000).await.unwrap().is_empty());
+    let own = catalogue.claim_queued("worker/a", false, 100, 1000).await.unwrap();
+    assert_eq!(own.len(), 12, "one that has nothing at hand begins anew with what it had");
+
+    catalogue.end_leases().await;
+    catalogue.take_lease("worker/e", "test").await.unwrap().unwrap();
+    assert_eq!(catalogue.claim_queued("worker/e", true, 100, 1000).await.unwrap().len(), 40, "the others are gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_of_many_processes_follow_one_another() {
+    let Some(place) = Place::postgres() else { return };
+    let catalogues = futures::future::join_all((0..4).map(|_| place.catalogue())).await;
+    let submissions = (0..40).map(|number| {
+        let catalogue = &catalogues[number % catalogues.len()];
+        async move {
+            catalogue.submit_once(&[record("a", &number.to_string())], &once("web", &format!("k{}", number / 4), 1), "").await
+        }
+    });
+    let taken = futures::future::try_join_all(submissions).await.unwrap();
+    assert_eq!(taken.iter().filter(|taken| taken.is_ok()).count(), 10, "each key once");
+    assert_eq!(catalogues[0].document(&id("a")).await.unwrap().unwrap().revision, 10);
+}
+
+#[tokio::test]
+async fn a_database_that_is_not_there_is_named_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    let Some(place) = Place::postgres() else { return };
+    let url = place.url().replace("retro@", "retro:secret@") + "-not";
+    let error = Catalogue::open(folder.path(), Some(&url)).await.err().unwrap().to_string();
+    assert!(error.contains("does not exist") && error.contains("-not") && !error.contains("secret"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_told_apart_and_passes_by_itself() {
+    let Some(place) = Place::postgres_alone() else { return };
+    let catalogue = place.catalogue().await;
+    catalogue.submit(&[record("a", "one")]).await.unwrap();
+    place.stop();
+    let began = std::time::Instant::now();
+    assert!(catalogue.ping().await.unwrap_err().is_outage());
+    assert!(catalogue.submit(&[record("b", "two")]).await.unwrap_err().is_outage());
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "{:?}", began.elapsed());
+    // One that is started meanwhile waits for a while.
+    let (url, folder) = (place.url().to_owned(), place.path().to_owned());
+    let opening = tokio::spawn(async move { Catalogue::open(&folder, Some(&url)).await.map(drop) });
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert!(!opening.is_finished());
+    place.go_on();
+    opening.await.unwrap().unwrap();
+    catalogue.submit(&[record("b", "two")]).await.unwrap();
+    assert_eq!(catalogue.count_documents(None).await.unwrap().pending, 2);
+}
+
+#[tokio::test]
+async fn a_catalogue_that_nobody_answers_for_is_given_up_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Catalogue::open(folder.path(), Some("postgres://me:secret@127.0.0.1:1/retro")).await.err().unwrap().to_string();
+    assert!(error.contains("postgres://127.0.0.1:1/retro") && error.contains("refused") && !error.contains("secret"), "{error}");
 }

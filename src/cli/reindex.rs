@@ -76,7 +76,8 @@ pub async fn run(args: ReindexArgs, settings: Settings) -> anyhow::Result<ExitCo
         Arc::clone(&models.tokenizer),
         models.embedder.clone(),
         &settings.writer_lock(),
-    )?;
+    )
+    .await?;
     let mut stopped = false;
     for collection in &collections {
         let bar = Progress::new(0);

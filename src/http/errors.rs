@@ -53,7 +53,7 @@ impl From<EmbedderError> for ApiError {
 
 impl From<CatalogueError> for ApiError {
     fn from(error: CatalogueError) -> Self {
-        Self::server(Code::Internal, error)
+        if error.is_outage() { Self::unavailable(error) } else { Self::server(Code::Internal, error) }
     }
 }
 
@@ -61,6 +61,8 @@ impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         match error {
             IngestError::Database(error) if made_anew(&error) => error.into(),
+            IngestError::Database(error @ DatabaseError::NoLeave { .. }) => Self::unavailable(error),
+            IngestError::Catalogue(error) => error.into(),
             IngestError::KeyUsed => Self::new(Code::IdempotencyKeyUsed, Code::IdempotencyKeyUsed.example()),
             error => Self::server(Code::Internal, error),
         }
@@ -73,6 +75,11 @@ fn made_anew(error: &DatabaseError) -> bool {
 }
 
 impl ApiError {
+    /// What the server needs is away, which passes by itself: the reason goes to the log.
+    fn unavailable(reason: impl std::fmt::Display) -> Self {
+        Self::server(Code::CatalogueUnavailable, reason).with_retry_after(5)
+    }
+
     /// The server takes no work yet. Loading takes seconds, of a large model on a cold disk more.
     pub fn loading() -> Self {
         Self::new(Code::Loading, Code::Loading.example()).with_retry_after(2)

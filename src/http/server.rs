@@ -220,7 +220,8 @@ async fn live() -> Json<Health> {
 
 /// Does the server take work
 ///
-/// 503 while the model loads, when every other route but `/livez` answers the same, and 503 while the server stops.
+/// 503 while the model loads, when every other route but `/livez` answers the same, 503 while the server stops, and 503 while the
+/// catalogue does not answer.
 #[utoipa::path(
     get,
     path = "/readyz",

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::locks::ChangeGuard;
 use super::{Ingest, IngestError};
 use crate::catalogue::{DocumentCounts, Page};
 use crate::names::CollectionName;
@@ -108,15 +109,15 @@ impl Ingest {
     pub async fn create_collection(&self, name: &CollectionName) -> Result<bool, IngestError> {
         let (this, name) = (self.clone(), name.clone());
         tokio::spawn(async move {
-            let _guard = this.inner.changes.hold().await?;
+            let guard = this.inner.changes.hold().await?;
             if this.inner.catalogue.promised_collection_removals().await?.contains(&name) {
                 // An error has left it.
-                this.remove_collection(&name).await?;
+                this.remove_collection(&guard, &name).await?;
             }
             if this.is_there(&name).await? {
                 return Ok(false);
             }
-            this.inner.database.create(&name).await?;
+            guard.over(&this.inner.database).create(&name).await?;
             this.inner.catalogue.add_collection(&name).await?;
             Ok(true)
         })
@@ -132,24 +133,24 @@ impl Ingest {
     pub async fn delete_collection(&self, name: &CollectionName) -> Result<bool, IngestError> {
         let (this, name) = (self.clone(), name.clone());
         tokio::spawn(async move {
-            let _guard = this.inner.changes.hold().await?;
+            let guard = this.inner.changes.hold().await?;
             if !this.is_there(&name).await? {
                 return Ok(false);
             }
             this.inner.catalogue.begin_collection_removal(&name).await?;
             this.inner.progress.notify_waiters();
-            this.remove_collection(&name).await?;
+            this.remove_collection(&guard, &name).await?;
             // Those of its documents that were moved to it, and have chunks where they were before.
             let moved = this.inner.catalogue.promised_removals().await?;
-            this.remove_promised(&moved).await?;
+            this.remove_promised(&guard, &moved).await?;
             Ok(true)
         })
         .await?
     }
 
-    /// Only with the lock of changes held, and after the promise.
-    pub(super) async fn remove_collection(&self, name: &CollectionName) -> Result<(), IngestError> {
-        self.inner.database.remove(name).await?;
+    /// Only after the promise.
+    pub(super) async fn remove_collection(&self, guard: &ChangeGuard, name: &CollectionName) -> Result<(), IngestError> {
+        guard.while_held(guard.over(&self.inner.database).remove(name)).await?;
         Ok(self.inner.catalogue.finish_collection_removal(name).await?)
     }
 

@@ -2,12 +2,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
 
 use super::IngestError;
 use super::embed::Embed;
 use super::input::NewDocument;
-use super::locks::ChangeLock;
+use super::lease::Leases;
+use super::locks::{ChangeLock, Stores, UpkeepLock};
 use super::pipeline::Pipeline;
 use super::skipped::SkippedFiles;
 use crate::catalogue::{Catalogue, Cursor, Document, DocumentStatus, Page, Task};
@@ -42,9 +43,11 @@ pub(super) struct Inner {
     pub database: Database,
     pub pipeline: Pipeline,
     pub worker_lock: PathBuf,
+    /// None where the catalogue belongs to one machine.
+    pub leases: Option<Leases>,
     pub changes: ChangeLock,
     /// Held while a collection is indexed: no fragments are put together meanwhile, since the index would be of those that were.
-    pub indexing: Arc<Mutex<()>>,
+    pub upkeep: UpkeepLock,
     /// There may be work for the worker.
     pub work: Notify,
     /// A task may have come to its end.
@@ -61,15 +64,18 @@ impl Ingest {
         embedder: impl Embed + 'static,
         worker_lock: PathBuf,
     ) -> Self {
-        let changes = ChangeLock::beside(&worker_lock);
+        let leases = Leases::of(&catalogue);
+        let changes = ChangeLock::beside(&worker_lock, leases.clone(), Stores::Open(database.clone()));
+        let upkeep = UpkeepLock::new(leases.clone());
         let dimension = database.identity().dimension;
         let inner = Inner {
             catalogue,
             database,
             pipeline: Pipeline { tokenizer, embedder: Box::new(embedder), dimension },
             worker_lock,
+            leases,
             changes,
-            indexing: Arc::default(),
+            upkeep,
             work: Notify::new(),
             progress: Notify::new(),
         };

@@ -1,7 +1,6 @@
 //! The upkeep of collections, by the worker: it looks at all that were changed, whoever changed them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
@@ -65,7 +64,7 @@ impl Ingest {
             return Ok(());
         }
         (housekeeping.writes, housekeeping.last) = (0, Instant::now());
-        let Ok(indexing) = Arc::clone(&self.inner.indexing).try_lock_owned() else { return Ok(()) };
+        let Some(upkeep) = self.inner.upkeep.try_hold().await? else { return Ok(()) };
         let database = self.inner.database.clone();
         let mut changed = Vec::new();
         for collection in database.collections().await? {
@@ -78,19 +77,20 @@ impl Ingest {
             return Ok(());
         }
         let guard = self.inner.changes.hold().await?;
+        let held = guard.over(&database);
         for (collection, version) in &changed {
-            if database.maintain(collection).await {
+            if guard.while_held(async { Ok(held.maintain(collection).await) }).await? {
                 housekeeping.settled.insert(collection.clone(), *version);
             }
         }
-        drop(guard);
+        drop((guard, held));
         housekeeping.indexing = Some(tokio::spawn(async move {
             for (collection, _) in changed {
                 if let Err(error) = database.tend_index(&collection).await {
                     tracing::warn!(%collection, %error, "the index is not up to date; searches are complete but slower");
                 }
             }
-            drop(indexing);
+            drop(upkeep);
         }));
         Ok(())
     }

@@ -13,6 +13,7 @@ mod housekeeping;
 mod indexing;
 mod input;
 pub mod interchange;
+mod lease;
 mod locks;
 mod once;
 mod pipeline;

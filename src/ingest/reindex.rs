@@ -1,5 +1,4 @@
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::IngestError;
 use super::embed::Embed;
-use super::locks::{ChangeLock, sole_lock};
+use super::lease::Leases;
+use super::locks::{ChangeLock, ReindexGuard, Stores};
 use super::pipeline::Pipeline;
 use crate::catalogue::Catalogue;
 use crate::names::{CollectionName, DocumentId};
@@ -61,7 +61,7 @@ pub struct Reindex {
     pipeline: Pipeline,
     catalogue: Catalogue,
     changes: ChangeLock,
-    _sole: File,
+    _sole: ReindexGuard,
 }
 
 /// The new collection as far as it is.
@@ -87,7 +87,7 @@ impl Reindex {
     ///
     /// # Errors
     /// Another process makes collections of these stores anew.
-    pub fn new(
+    pub async fn new(
         uri: String,
         identity: Identity,
         catalogue: Catalogue,
@@ -95,17 +95,12 @@ impl Reindex {
         embedder: impl Embed + 'static,
         worker_lock: &Path,
     ) -> Result<Self, IngestError> {
-        let sole = sole_lock(&worker_lock.with_file_name("reindex.lock"))?.ok_or(IngestError::ReindexRuns)?;
+        let lock = worker_lock.with_file_name("reindex.lock");
+        let leases = Leases::of(&catalogue);
+        let sole = ReindexGuard::take(&lock, leases.as_ref()).await?.ok_or(IngestError::ReindexRuns)?;
         let pipeline = Pipeline { tokenizer, embedder: Box::new(embedder), dimension: identity.dimension };
-        Ok(Self {
-            uri,
-            scratch: worker_lock.with_file_name("reindex"),
-            identity,
-            pipeline,
-            catalogue,
-            changes: ChangeLock::beside(worker_lock),
-            _sole: sole,
-        })
+        let changes = ChangeLock::beside(worker_lock, leases, Stores::At(uri.clone()));
+        Ok(Self { uri, scratch: worker_lock.with_file_name("reindex"), identity, pipeline, catalogue, changes, _sole: sole })
     }
 
     /// Makes a collection anew.
@@ -159,13 +154,14 @@ impl Reindex {
             rounds += usize::from(staged.version.is_some());
             source = self.source(&collection).await?;
         }
-        let Some(_guard) = self.changes.hold_unless(stop).await? else { return Ok(Reindexed::Stopped) };
+        let Some(guard) = self.changes.hold_unless(stop).await? else { return Ok(Reindexed::Stopped) };
         source = self.source(&collection).await?;
         let missing = staged.missing(&source).await?;
         if !self.stage(&mut staged, &source, missing, None, stop, (&mut so_far, progress)).await? {
             return Ok(Reindexed::Stopped);
         }
-        staged.database.put_in_place(&self.uri, &collection).await?;
+        let database = guard.over(&staged.database);
+        guard.while_held(database.put_in_place(&self.uri, &collection)).await?;
         let chunks = self.recount(&self.source(&collection).await?).await?;
         Ok(Reindexed::Anew { documents: staged.documents.len() as u64, chunks })
     }

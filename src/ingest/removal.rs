@@ -1,3 +1,4 @@
+use super::locks::ChangeGuard;
 use super::{Ingest, IngestError};
 use crate::catalogue::{Labels, Submitted};
 use crate::names::{CollectionName, DocumentId};
@@ -15,11 +16,11 @@ impl Ingest {
     pub async fn delete(&self, id: &DocumentId) -> Result<bool, IngestError> {
         let (this, id) = (self.clone(), id.clone());
         tokio::spawn(async move {
-            let _guard = this.inner.changes.hold().await?;
+            let guard = this.inner.changes.hold().await?;
             let existed = this.inner.catalogue.begin_removal(&id).await?;
             if existed {
                 this.inner.progress.notify_waiters();
-                this.remove_promised(std::slice::from_ref(&id)).await?;
+                this.remove_promised(&guard, std::slice::from_ref(&id)).await?;
             }
             Ok(existed)
         })
@@ -42,12 +43,12 @@ impl Ingest {
     pub async fn delete_matching(&self, collection: &CollectionName, filter: &Filter) -> Result<Vec<DocumentId>, IngestError> {
         let (this, collection, filter) = (self.clone(), collection.clone(), filter.clone());
         tokio::spawn(async move {
-            let _guard = this.inner.changes.hold().await?;
+            let guard = this.inner.changes.hold().await?;
             let found = this.submitted(&collection, &filter).await?;
             // Documents may be submitted again meanwhile, and then say something else of themselves.
             let deleted = this.inner.catalogue.begin_removals(&found).await?;
             this.inner.progress.notify_waiters();
-            this.remove_promised(&deleted).await?;
+            this.remove_promised(&guard, &deleted).await?;
             Ok(deleted)
         })
         .await?
@@ -66,19 +67,19 @@ impl Ingest {
         if catalogue.promised_removals().await?.is_empty() && catalogue.promised_collection_removals().await?.is_empty() {
             return Ok(());
         }
-        let _guard = self.inner.changes.hold().await?;
+        let guard = self.inner.changes.hold().await?;
         // Read again: what was promised before may be done, and the document or the collection be there again.
         for collection in catalogue.promised_collection_removals().await? {
-            self.remove_collection(&collection).await?;
+            self.remove_collection(&guard, &collection).await?;
         }
-        self.remove_promised(&catalogue.promised_removals().await?).await
+        self.remove_promised(&guard, &catalogue.promised_removals().await?).await
     }
 
-    /// Only with the lock of changes held.
-    pub(super) async fn remove_promised(&self, ids: &[DocumentId]) -> Result<(), IngestError> {
+    pub(super) async fn remove_promised(&self, guard: &ChangeGuard, ids: &[DocumentId]) -> Result<(), IngestError> {
+        let database = guard.over(&self.inner.database);
         for part in ids.chunks(REMOVED_TOGETHER) {
             for (collection, documents) in self.inner.catalogue.placements_of(part).await? {
-                self.inner.database.delete_documents(&collection, &documents).await?;
+                database.delete_documents(&collection, &documents).await?;
             }
             self.inner.catalogue.finish_removals(part).await?;
         }

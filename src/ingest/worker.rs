@@ -4,12 +4,12 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::housekeeping::{Housekeeping, When};
-use super::locks::worker_lock;
+use super::locks::{ChangeGuard, WorkerGuard};
 use super::{Ingest, IngestError};
 use crate::catalogue::{Outcome, QueuedDocument};
 use crate::metrics::{self, Taken};
 use crate::names::{CollectionName, DocumentId};
-use crate::neighbours::{Entry, SourceText};
+use crate::neighbours::{DatabaseError, Entry, SourceText};
 
 /// Most documents of one batch.
 const BATCH_DOCUMENTS: u32 = 64;
@@ -34,7 +34,8 @@ type Group<'a> = (&'a CollectionName, Vec<(DocumentId, Vec<Entry>)>);
 
 impl Ingest {
     /// Takes documents in as they are submitted, by this process or another, until `stop`; then completes the write at hand and returns.
-    /// Of all processes that run this on the same stores, one works at a time; when it ends, however it ends, another goes on.
+    /// Of all processes that run this on the same stores of one machine, one works at a time; when it ends, however it ends, another goes
+    /// on. Where the catalogue is shared all of them work, each on documents that it has claimed.
     ///
     /// A document that cannot be chunked or embedded fails. One that the retrieval database does not take fails after some attempts.
     /// Chunks of an earlier revision that was ready are found as before in either case, and the text that failed can still be read.
@@ -43,13 +44,20 @@ impl Ingest {
     /// # Errors
     /// The lock file cannot be used.
     pub async fn run_worker(&self, stop: CancellationToken) -> Result<(), IngestError> {
-        let Some(_lock) = worker_lock(&self.inner.worker_lock, &stop).await? else {
+        let take = || WorkerGuard::take(&self.inner.worker_lock, self.inner.leases.as_ref(), &stop);
+        let Some(mut worker) = take().await? else {
             return Ok(());
         };
         let mut housekeeping = Housekeeping::new();
         let (mut unwritten, mut failures) = (Vec::new(), 0);
         while !stop.is_cancelled() {
-            let pause = match self.round(&mut housekeeping, &mut unwritten, &stop).await {
+            if worker.is_lost() {
+                // Others have what this one had taken.
+                unwritten.clear();
+                let Some(again) = take().await? else { break };
+                worker = again;
+            }
+            let pause = match self.round(&worker, &mut housekeeping, &mut unwritten, &stop).await {
                 Ok(true) => {
                     failures = 0;
                     continue;
@@ -61,6 +69,10 @@ impl Ingest {
                 Err(error) => {
                     tracing::error!(%error, "documents cannot be taken in for now");
                     failures += 1;
+                    if let (Some(claim), true) = (worker.claim(), unwritten.is_empty()) {
+                        // Another may be able to: it may have the embedder that a collection was made anew with.
+                        let _ = self.inner.catalogue.unclaim(claim).await;
+                    }
                     pause_after(failures)
                 }
             };
@@ -69,6 +81,10 @@ impl Ingest {
                 () = self.inner.work.notified() => {}
                 () = tokio::time::sleep(pause) => {}
             }
+        }
+        drop((worker, housekeeping));
+        if let Some(leases) = &self.inner.leases {
+            leases.given_back().await;
         }
         Ok(())
     }
@@ -91,6 +107,7 @@ impl Ingest {
     /// embedder waits for no disk.
     async fn round(
         &self,
+        worker: &WorkerGuard,
         housekeeping: &mut Housekeeping,
         unwritten: &mut Vec<Prepared>,
         stop: &CancellationToken,
@@ -101,14 +118,11 @@ impl Ingest {
         }
         // A removal that fails holds up no document.
         let removals = self.complete_removals().await;
-        // Whoever holds the lock may be at documents that are in the queue only for the case that it is killed.
-        let Some(guard) = self.inner.changes.hold_unless(stop).await? else {
+        let Some(documents) = self.take(worker, unwritten, stop).await? else {
             return Ok(false);
         };
         let writing = std::mem::take(unwritten);
-        let after = writing.last().map(|prepared| prepared.document.seq);
-        let documents = self.inner.catalogue.take_queued(after, BATCH_DOCUMENTS, BATCH_BYTES).await?;
-        drop(guard);
+        let worked = !documents.is_empty() || !writing.is_empty();
         let collections: BTreeSet<_> = documents.iter().map(|document| &document.collection).collect();
         for collection in collections {
             match self.inner.database.exists(collection).await {
@@ -135,7 +149,24 @@ impl Ingest {
         };
         *unwritten = prepared;
         self.keep_house(housekeeping, When::Busy).await?;
-        removals.map(|()| true)
+        removals.map(|()| worked)
+    }
+
+    /// The documents that come after those that are yet to be written. None if `stop` came before.
+    async fn take(
+        &self,
+        worker: &WorkerGuard,
+        unwritten: &[Prepared],
+        stop: &CancellationToken,
+    ) -> Result<Option<Vec<QueuedDocument>>, IngestError> {
+        let catalogue = &self.inner.catalogue;
+        if let Some(claim) = worker.claim() {
+            return Ok(Some(catalogue.claim_queued(claim, !unwritten.is_empty(), BATCH_DOCUMENTS, BATCH_BYTES).await?));
+        }
+        // Whoever holds the lock may be at documents that are in the queue only for the case that it is killed.
+        let Some(_guard) = self.inner.changes.hold_unless(stop).await? else { return Ok(None) };
+        let after = unwritten.last().map(|prepared| prepared.document.seq);
+        Ok(Some(catalogue.take_queued(after, BATCH_DOCUMENTS, BATCH_BYTES).await?))
     }
 
     /// Writes a batch, which may take some attempts, and notes what became of each document.
@@ -145,9 +176,17 @@ impl Ingest {
             let Some(guard) = self.inner.changes.hold_unless(stop).await? else {
                 return Ok(());
             };
-            let written = self.write_held(prepared).await;
+            let written = self.write_held(&guard, prepared).await;
             drop(guard);
             let error = match written {
+                // It is this process that failed, and not what was written; whoever has taken it meanwhile is passed over.
+                Err(IngestError::Database(error @ DatabaseError::NoLeave { .. })) => {
+                    tracing::warn!(%error, "a batch of documents is written again");
+                    tokio::select! {
+                        () = stop.cancelled() => return Ok(()),
+                        () = tokio::time::sleep(pause_after(1)) => continue,
+                    }
+                }
                 // Documents wait in the catalogue for a process that fits the collection.
                 Err(IngestError::Database(error)) if !error.is_of_identity() => error,
                 other => return other,
@@ -169,8 +208,9 @@ impl Ingest {
         }
     }
 
-    /// Writes what was prepared, and notes what became of it. Called while the lock of those that change the database is held.
-    pub(super) async fn write_held(&self, prepared: &[Prepared]) -> Result<(), IngestError> {
+    /// Writes what was prepared, and notes what became of it.
+    pub(super) async fn write_held(&self, guard: &ChangeGuard, prepared: &[Prepared]) -> Result<(), IngestError> {
+        let database = guard.over(&self.inner.database);
         let mut outcomes: Vec<(&QueuedDocument, Outcome)> = Vec::with_capacity(prepared.len());
         let mut writable: BTreeMap<i64, (&QueuedDocument, &Vec<Entry>)> = BTreeMap::new();
         for Prepared { document, entries } in prepared {
@@ -188,12 +228,12 @@ impl Ingest {
             group.or_insert_with(|| (&document.collection, Vec::new())).1.push((document.id.clone(), entries.clone()));
         }
         for ((_, fresh), (collection, documents)) in groups {
-            self.inner.database.replace_documents(collection, documents, fresh).await?;
+            database.replace_documents(collection, documents, fresh).await?;
         }
         for ticket in &tickets {
             let (document, entries) = writable[&ticket.seq];
             for collection in &ticket.elsewhere {
-                self.inner.database.delete_documents(collection, std::slice::from_ref(&document.id)).await?;
+                database.delete_documents(collection, std::slice::from_ref(&document.id)).await?;
             }
             let tokens = entries.iter().map(|entry| entry.neighbour_tokens.len() as u64).sum();
             outcomes.push((document, Outcome::Ready { chunks: entries.len() as u64, tokens }));

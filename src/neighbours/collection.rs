@@ -107,6 +107,7 @@ impl Database {
     /// # Errors
     /// The store cannot be written.
     pub async fn remove(&self, collection: &CollectionName) -> Result<(), DatabaseError> {
+        self.check_leave().await?;
         match &self.inner.folder {
             Some(folder) => {
                 let table = folder.join(format!("{collection}.lance"));

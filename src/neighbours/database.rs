@@ -8,7 +8,7 @@ use lancedb::{Connection, ObjectStoreRegistry, Session, Table};
 
 use super::resident::Resident;
 use super::schema::table_schema;
-use super::{Identity, KeptVersions, durable};
+use super::{Identity, KeptVersions, Leave, durable};
 use crate::names::CollectionName;
 
 /// Bytes of manifests, file footers and the like that are kept in memory, for all collections together.
@@ -41,6 +41,8 @@ pub enum DatabaseError {
     Remove(std::io::Error),
     #[error("a collection's files cannot be measured: {0}")]
     Measure(std::io::Error),
+    #[error("nothing may be written for now: {reason}")]
+    NoLeave { reason: String },
 }
 
 /// Bytes of memory for all collections together.
@@ -71,6 +73,8 @@ pub struct Stats {
 #[derive(Clone)]
 pub struct Database {
     pub(super) inner: Arc<Inner>,
+    /// Asked before each write; none where whoever writes holds a lock that cannot be lost.
+    pub(super) leave: Option<Arc<dyn Leave>>,
 }
 
 pub(super) struct Inner {
@@ -124,7 +128,7 @@ impl Database {
             resident: Resident::new(memory.vectors),
             index_bytes: memory.indices,
         };
-        Self { inner: Arc::new(inner) }
+        Self { inner: Arc::new(inner), leave: None }
     }
 
     /// Opens the database at `uri` to read what is there; None where a folder that `uri` means is not there, which is not made.
@@ -270,6 +274,7 @@ impl Database {
         if let Some(table) = self.table(collection).await? {
             return Ok(table);
         }
+        self.check_leave().await?;
         let create = self.inner.connection.create_empty_table(collection.as_str(), self.inner.schema.clone());
         match create.execute().await {
             Ok(_) | Err(lancedb::Error::TableAlreadyExists { .. }) => {}

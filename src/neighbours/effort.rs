@@ -88,6 +88,7 @@ impl Database {
     pub async fn set_effort(&self, collection: &CollectionName, effort: Effort) -> Result<bool, DatabaseError> {
         let Some((table, _)) = self.current(collection).await? else { return Ok(false) };
         let doing = |error| store(format!("set how collection {collection} is searched"), error);
+        self.check_leave().await?;
         let begin = std::time::SystemTime::now();
         let json = serde_json::to_string(&effort).expect("numbers have a JSON");
         let native = table.as_native().expect("a table of this process");

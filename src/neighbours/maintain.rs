@@ -52,6 +52,10 @@ impl Database {
                 return false;
             }
         };
+        if let Err(error) = self.check_leave().await {
+            tracing::warn!(%collection, %error, "housekeeping is left to another");
+            return false;
+        }
         let compacted = match dataset(collection, &table).await {
             Ok(dataset) => compact(&dataset, &table).await.map_err(|e| store(format!("compact collection {collection}"), e)),
             Err(error) => Err(error),

@@ -21,6 +21,7 @@ impl Database {
         let doing = |error| store(format!("put collection {collection} in its place"), error);
         let table = self.table_or_new(collection).await?.query_snapshot().await.map_err(doing)?;
         let target = connect(uri, Memory::default()).await?.open_table(collection.as_str()).execute().await.map_err(doing)?;
+        self.check_leave().await?;
         let begin = SystemTime::now();
         let schema = self.inner.schema.clone();
         let rows = table.query().execute().await.map_err(doing)?;

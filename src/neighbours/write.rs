@@ -1,7 +1,12 @@
 use std::time::{Duration, SystemTime};
 
-use arrow_array::{RecordBatch, RecordBatchIterator};
-use lancedb::Table;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use lance::Dataset;
+use lance::dataset::{
+    DeleteBuilder, InsertBuilder, MergeInsertBuilder, WhenMatched, WhenNotMatched, WhenNotMatchedBySource, WriteMode, WriteParams,
+};
 use lancedb::expr::{DfExpr, col, is_in, lit};
 
 use super::database::store;
@@ -42,15 +47,16 @@ impl Database {
         let mut attempt = 1;
         loop {
             // An attempt that failed may have written after all, so only the first may rely on `fresh`.
+            let newest = self.newest(collection, &table).await?;
             let written = match (fresh && attempt == 1, batch.num_rows()) {
-                (_, 0) => table.delete(&of_documents(&ids)).await.map(drop),
-                (true, _) => table.add(batch.clone()).execute().await.map(drop),
-                (false, _) => replace(&table, &ids, batch.clone()).await,
+                (_, 0) => delete(newest, &ids).await,
+                (true, _) => append(newest, batch.clone()).await,
+                (false, _) => replace(newest, &ids, batch.clone()).await,
             };
             match written {
                 Ok(()) => break,
                 Err(error) if attempt < ATTEMPTS && is_conflict(&error) => pause(attempt).await,
-                Err(error) => return Err(doing(error)),
+                Err(error) => return Err(doing(error.into())),
             }
             attempt += 1;
         }
@@ -69,10 +75,10 @@ impl Database {
         let begin = SystemTime::now();
         let mut attempt = 1;
         loop {
-            match table.delete(&of_documents(documents)).await {
-                Ok(_) => break,
+            match delete(self.newest(collection, &table).await?, documents).await {
+                Ok(()) => break,
                 Err(error) if attempt < ATTEMPTS && is_conflict(&error) => pause(attempt).await,
-                Err(error) => return Err(store(format!("delete from collection {collection}"), error)),
+                Err(error) => return Err(store(format!("delete from collection {collection}"), error.into())),
             }
             attempt += 1;
         }
@@ -84,11 +90,26 @@ impl Database {
     }
 }
 
-async fn replace(table: &Table, ids: &[DocumentId], batch: RecordBatch) -> lancedb::Result<()> {
-    let schema = batch.schema();
-    let mut merge = table.merge_insert(&[KEY]);
-    merge.when_matched_update_all(None).when_not_matched_insert_all().when_not_matched_by_source_delete_expr(with_keys_of(ids));
-    merge.execute(Box::new(RecordBatchIterator::new([Ok(batch)], schema))).await.map(drop)
+// Each of these writes on top of the version that it is given, or fails if something came since that it cannot be put on top of: it never
+// goes on from a later version by itself, since the leave to write was asked for with this one.
+
+pub(super) async fn append(newest: Arc<Dataset>, batch: RecordBatch) -> lance::Result<()> {
+    let params = WriteParams { mode: WriteMode::Append, ..WriteParams::default() };
+    InsertBuilder::new(newest).with_params(&params).execute(vec![batch]).await.map(drop)
+}
+
+pub(super) async fn replace(newest: Arc<Dataset>, ids: &[DocumentId], batch: RecordBatch) -> lance::Result<()> {
+    let mut merge = MergeInsertBuilder::try_new(newest, vec![KEY.to_owned()])?;
+    merge
+        .when_matched(WhenMatched::UpdateAll)
+        .when_not_matched(WhenNotMatched::InsertAll)
+        .when_not_matched_by_source(WhenNotMatchedBySource::DeleteIf(with_keys_of(ids)))
+        .conflict_retries(0);
+    merge.try_build()?.execute_batches(vec![batch]).await.map(drop)
+}
+
+pub(super) async fn delete(newest: Arc<Dataset>, ids: &[DocumentId]) -> lance::Result<()> {
+    DeleteBuilder::from_expr(newest, of_documents(ids)).conflict_retries(0).execute().await.map(drop)
 }
 
 fn of_documents(ids: &[DocumentId]) -> DfExpr {
@@ -101,11 +122,11 @@ fn with_keys_of(ids: &[DocumentId]) -> DfExpr {
     ids.iter().map(keys).reduce(DfExpr::or).unwrap_or_else(|| lit(false))
 }
 
-fn is_conflict(error: &lancedb::Error) -> bool {
-    use lance::Error::{CommitConflict, RetryableCommitConflict, TooMuchWriteContention};
+pub(super) fn is_conflict(error: &lance::Error) -> bool {
+    use lance::Error::{CommitConflict, IncompatibleTransaction, RetryableCommitConflict, TooMuchWriteContention};
     matches!(
         error,
-        lancedb::Error::Lance { source: CommitConflict { .. } | RetryableCommitConflict { .. } | TooMuchWriteContention { .. } }
+        CommitConflict { .. } | IncompatibleTransaction { .. } | RetryableCommitConflict { .. } | TooMuchWriteContention { .. }
     )
 }
 

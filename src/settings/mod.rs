@@ -60,7 +60,7 @@ pub struct Settings {
     #[arg(long, env = "RETRO_PRECISION", value_name = "VARIANT", default_value = "auto")]
     pub precision: String,
 
-    /// Catalogue of documents and tasks [default: sqlite in data_dir]
+    /// Catalogue of documents and tasks, sqlite://PATH or postgres://HOST/DATABASE [default: sqlite in data_dir]
     #[arg(long, env = "RETRO_DATABASE_URL", value_name = "URL", hide_env_values = true, value_parser = unmasked)]
     pub database_url: Option<String>,
 

@@ -8,6 +8,7 @@ use super::documents::{FileDocument, FileDocuments, Rules, Seen, Taken};
 use super::rows::RowFile;
 use super::{InterchangeError, format};
 use crate::catalogue::{NewRecord, QueuedDocument};
+use crate::ingest::locks::WorkerGuard;
 use crate::ingest::worker::Prepared;
 use crate::ingest::{Ingest, IngestError, IngestLimits};
 use crate::names::CollectionName;
@@ -262,9 +263,11 @@ impl Ingest {
         stop: &CancellationToken,
     ) -> Result<bool, IngestError> {
         let (records, entries): (Vec<NewRecord>, Vec<Vec<Entry>>) = documents.into_iter().unzip();
-        // Under the lock no worker takes them out of the queue.
-        let Some(_guard) = self.inner.changes.hold_unless(stop).await? else { return Ok(false) };
-        let (_, seqs) = self.inner.catalogue.submit_numbered(&records).await?;
+        // Under the lock, and the claim where there is one, no worker takes them out of the queue.
+        let Some(guard) = self.inner.changes.hold_unless(stop).await? else { return Ok(false) };
+        let claimant = self.inner.changes.claimant().await?;
+        let claim = claimant.as_ref().and_then(WorkerGuard::claim);
+        let (_, seqs) = self.inner.catalogue.submit_numbered(&records, claim).await?;
         let prepared: Vec<Prepared> = records
             .into_iter()
             .zip(seqs)
@@ -276,14 +279,15 @@ impl Ingest {
                 Prepared { document, entries: Ok(entries) }
             })
             .collect();
-        self.write_held(&prepared).await?;
+        self.write_held(&guard, &prepared).await?;
         self.inner.progress.notify_waiters();
         Ok(true)
     }
 
     async fn keep_house_of(&self, collection: &CollectionName) -> Result<(), IngestError> {
-        let _guard = self.inner.changes.hold().await?;
-        self.inner.database.maintain(collection).await;
+        let guard = self.inner.changes.hold().await?;
+        let database = guard.over(&self.inner.database);
+        guard.while_held(async { Ok(database.maintain(collection).await) }).await?;
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ mod lifecycle;
 mod recovery;
 mod reindex;
 mod removal;
+mod shared;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
+use crate::catalogue::testing::Place;
 use crate::catalogue::{Catalogue, Task};
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Database, Identity, Memory, SearchOptions};
@@ -77,8 +79,16 @@ impl Process {
 
     /// `name` tells the embedder from all others.
     async fn start_as(folder: &Path, embedder: FakeEmbedder, name: &str) -> Self {
-        let (tokenizer, identity) = (tokenizer(), identity(name));
         let catalogue = Catalogue::open(folder, None).await.unwrap();
+        Self::start_with(catalogue, folder, embedder, name).await
+    }
+
+    async fn start_at(place: &Place, embedder: FakeEmbedder) -> Self {
+        Self::start_with(place.catalogue().await, place.path(), embedder, "fake").await
+    }
+
+    async fn start_with(catalogue: Catalogue, folder: &Path, embedder: FakeEmbedder, name: &str) -> Self {
+        let (tokenizer, identity) = (tokenizer(), identity(name));
         let database =
             Database::open(folder.join("lance").to_str().unwrap(), identity, Memory { vectors: 1 << 20, ..Memory::default() })
                 .await

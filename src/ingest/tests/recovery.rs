@@ -13,7 +13,17 @@ fn killed_after<T>(work: impl Future<Output = T>) -> T {
 
 #[test]
 fn whenever_the_process_is_killed_nothing_is_lost_and_nothing_is_there_twice() {
-    let folder = tempfile::tempdir().unwrap();
+    killed_again_and_again(&Place::sqlite());
+}
+
+#[test]
+fn whenever_a_process_with_leases_is_killed_nothing_is_lost_and_nothing_is_there_twice() {
+    if let Some(place) = Place::postgres() {
+        killed_again_and_again(&place);
+    }
+}
+
+fn killed_again_and_again(place: &Place) {
     let embedder = FakeEmbedder { delay: Duration::from_millis(2), ..FakeEmbedder::default() };
     let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(7);
     let mut texts = std::collections::BTreeMap::new();
@@ -23,7 +33,10 @@ fn whenever_the_process_is_killed_nothing_is_lost_and_nothing_is_there_twice() {
         let changed = names.into_iter().filter(|_| random.random_bool(0.4)).collect::<Vec<_>>();
         let life = Duration::from_millis(random.random_range(0..120));
         killed_after(async {
-            let process = Process::start(folder.path(), embedder.clone()).await;
+            let process = Process::start_at(place, embedder.clone()).await;
+            if process.catalogue.is_shared() {
+                process.catalogue.end_leases().await;
+            }
             if !changed.is_empty() {
                 submissions.push(process.submit(changed.iter().map(|(name, text)| input(name, text)).collect()).await);
             }
@@ -33,7 +46,10 @@ fn whenever_the_process_is_killed_nothing_is_lost_and_nothing_is_there_twice() {
         texts.extend(changed);
     }
     killed_after(async {
-        let process = Process::start(folder.path(), embedder).await;
+        let process = Process::start_at(place, embedder).await;
+        if process.catalogue.is_shared() {
+            process.catalogue.end_leases().await;
+        }
         process.worker();
         for submission in &submissions {
             assert_eq!(process.wait(submission).await.status, TaskStatus::Succeeded);

@@ -26,9 +26,11 @@ impl Embed for Gated {
     }
 }
 
-fn reindex(process: &Process, folder: &Path, embedder: impl Embed + 'static) -> Reindex {
+async fn reindex(process: &Process, folder: &Path, embedder: impl Embed + 'static) -> Reindex {
     let uri = folder.join("lance").to_string_lossy().into_owned();
-    Reindex::new(uri, identity("other"), process.catalogue.clone(), tokenizer(), embedder, &folder.join("writer.lock")).unwrap()
+    Reindex::new(uri, identity("other"), process.catalogue.clone(), tokenizer(), embedder, &folder.join("writer.lock"))
+        .await
+        .unwrap()
 }
 
 async fn run(reindex: &Reindex, stop: &CancellationToken) -> Result<Reindexed, IngestError> {
@@ -48,7 +50,7 @@ async fn a_collection_is_made_anew_with_the_texts_and_counts_that_it_has() {
     // Counts of another tokenizer.
     old.catalogue.recount(&CollectionName::default(), &[(&id("d7"), 1, 1)]).await.unwrap();
 
-    let reindex = reindex(&old, folder.path(), FakeEmbedder::default());
+    let reindex = reindex(&old, folder.path(), FakeEmbedder::default()).await;
     let never = CancellationToken::new();
     let chunks = old.database.stats(&CollectionName::default()).await.unwrap().chunks;
     assert_eq!(run(&reindex, &never).await.unwrap(), Reindexed::Anew { documents: 150, chunks });
@@ -75,7 +77,8 @@ async fn a_collection_is_made_anew_with_the_texts_and_counts_that_it_has() {
             tokenizer(),
             FakeEmbedder::default(),
             &folder.path().join("writer.lock")
-        ),
+        )
+        .await,
         Err(IngestError::ReindexRuns)
     ));
 }
@@ -89,7 +92,7 @@ async fn what_changes_meanwhile_is_made_anew_too() {
     let documents = ["stays", "changes", "goes"].map(|name| input(name, &text)).into();
     old.wait(&old.submit(documents).await).await;
     let gated = Gated::new();
-    let reindex = reindex(&old, folder.path(), gated.clone());
+    let reindex = reindex(&old, folder.path(), gated.clone()).await;
     let running = tokio::spawn(async move { run(&reindex, &CancellationToken::new()).await });
     // The old collection was looked at by now.
     gated.reached.acquire().await.unwrap().forget();
@@ -129,7 +132,7 @@ async fn a_stop_or_a_failure_leaves_the_collection_as_it_was() {
     let before = old.database.stats(&CollectionName::default()).await.unwrap();
 
     let gated = Gated::new();
-    let stopped = reindex(&old, folder.path(), gated.clone());
+    let stopped = reindex(&old, folder.path(), gated.clone()).await;
     let stop = CancellationToken::new();
     let running = tokio::spawn({
         let stop = stop.clone();
@@ -147,7 +150,7 @@ async fn a_stop_or_a_failure_leaves_the_collection_as_it_was() {
             Err("no more memory".to_owned())
         }
     }
-    let error = run(&reindex(&old, folder.path(), Failing), &CancellationToken::new()).await.unwrap_err().to_string();
+    let error = run(&reindex(&old, folder.path(), Failing).await, &CancellationToken::new()).await.unwrap_err().to_string();
     assert!(error.contains("document a ") && error.contains("no more memory") && error.contains("as it was"), "{error}");
     assert!(!folder.path().join("reindex").exists());
     assert_eq!(old.database.stats(&CollectionName::default()).await.unwrap(), before);
