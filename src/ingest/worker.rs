@@ -36,7 +36,8 @@ impl Ingest {
     /// Takes documents in as they are submitted, by this process or another, until `stop`; then completes the write at hand and returns.
     /// Of all processes that run this on the same stores, one works at a time; when it ends, however it ends, another goes on.
     ///
-    /// A document that cannot be chunked or embedded fails. One that the retrieval database does not take fails after some attempts.
+    /// A document that cannot be chunked or embedded fails. One that the retrieval database does not take, though it answers, fails after
+    /// some attempts.
     /// Chunks of an earlier revision that was ready are found as before in either case, and the text that failed can still be read.
     /// Errors of the catalogue fail no document: the worker tries again until it can.
     ///
@@ -153,7 +154,8 @@ impl Ingest {
                 other => return other,
             };
             tracing::warn!(%error, attempt, "a batch of documents cannot be written");
-            if attempt == WRITE_ATTEMPTS {
+            // Where the database is away as a whole, documents wait until it comes back.
+            if attempt == WRITE_ATTEMPTS && self.inner.database.collections().await.is_ok() {
                 let failed = |batch: &Prepared| {
                     batch.entries.as_ref().err().cloned().unwrap_or_else(|| format!("its chunks cannot be written: {error}"))
                 };
@@ -165,7 +167,7 @@ impl Ingest {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(pause_after(attempt)) => {}
             }
-            attempt += 1;
+            attempt = WRITE_ATTEMPTS.min(attempt + 1);
         }
     }
 
