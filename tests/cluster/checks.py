@@ -14,6 +14,8 @@ from stores import BUCKET, environment, wait_for
 # Documents whose way from one replica to the others is looked at.
 FOLLOWED = 40
 SEARCHES = 200
+# How long a start may take to fail.
+START_FAILS_WITHIN = 60
 # How long the queue may take to become empty after the last post.
 TAKEN_IN_WITHIN = 180
 
@@ -28,6 +30,28 @@ class Checks:
         else:
             self.failed += 1
         print(f"{'passed' if good else 'FAILED'}: {what}{f' ({seen})' if seen != '' else ''}", flush=True)
+
+
+def a_start_says_what_is_wrong(check, retro, root, folder, objects, careless):
+    """Object stores that a server cannot use, with words of what it has to say."""
+    good = environment(objects.url)
+    for what, words, uri, own in (
+        ("a wrong secret key", "it refuses these credentials", f"s3://{BUCKET}/lance", good | {"AWS_SECRET_ACCESS_KEY": "wrong"}),
+        ("no credentials", "redential", f"s3://{BUCKET}/lance", {name: value for name, value in good.items() if "ACCESS" not in name}),
+        ("no such bucket", "there is no such bucket", "s3://elsewhere/lance", good),
+        ("a store that does not answer", "error sending request", f"s3://{BUCKET}/lance", good | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}),
+        ("a store that knows no conditions", "let 8 through instead of one", f"s3://{BUCKET}/lance", good | {"AWS_ENDPOINT_URL": careless.url}),
+    ):
+        begin = time.monotonic()
+        command = [retro, "serve", "--listen", "127.0.0.1:0", "--data-dir", folder / "fails", "--lance-uri", uri]
+        own = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")} | own
+        try:
+            done = subprocess.run(command, cwd=root, env=own, capture_output=True, text=True, timeout=START_FAILS_WITHIN)
+            code, said = done.returncode, done.stderr.strip().splitlines()[-1]
+        except subprocess.TimeoutExpired:
+            code, said = None, "it did not end"
+        seconds = time.monotonic() - begin
+        check(f"a start with {what} ends and says so", code == 1 and "object store" in said and words in said, f"{seconds:.1f} s: {said[:230]}")
 
 
 def documents(replica):

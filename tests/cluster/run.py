@@ -14,10 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from checks import Checks, every_replica_sees_every_change, nothing_lost_nothing_double, searches_agree
+from checks import Checks, a_start_says_what_is_wrong, every_replica_sees_every_change, nothing_lost_nothing_double, searches_agree
 from load import Balancer, Client, ask
 from stores import Objects, Postgres, Replica, postgres_programs, wait_for
 
@@ -117,9 +117,11 @@ def disturb(check, postgres, replicas, begin):
 
 def test(check, retro, outside, folder, programs):
     packages = outside.python_packages("cluster", HERE / "requirements.txt")["PYTHONPATH"]
-    postgres, objects = Postgres(programs, folder), Objects(s3_program(outside), folder)
+    program = s3_program(outside)
+    postgres, objects, careless = Postgres(programs, folder), Objects(program, folder), Objects(program, folder, "careless")
     replicas = [Replica(f"replica-{number}", retro, ROOT, folder, postgres, objects) for number in (1, 2, 3)]
     try:
+        a_start_says_what_is_wrong(check, retro, ROOT, folder, objects, careless)
         serve(replicas)
         say("three replicas serve")
         clients = [Client(number, DOCUMENTS // CLIENTS, Balancer(replicas), SECONDS) for number in range(CLIENTS)]
@@ -142,8 +144,8 @@ def test(check, retro, outside, folder, programs):
         for replica in replicas:
             if replica.process and replica.process.poll() is None:
                 replica.kill()
-        objects.stop()
-        postgres.stop()
+        for store in (objects, careless, postgres):
+            store.stop()
 
 
 def main():
@@ -154,7 +156,10 @@ def main():
     programs = postgres_programs()
     if programs is None:
         sys.exit("cluster: PostgreSQL is not installed (Debian, Ubuntu: apt-get install postgresql)")
-    outside = SourceFileLoader("outside", str(ROOT / "tests" / "outside" / "run.py")).load_module()
+    spec = spec_from_file_location("outside", ROOT / "tests" / "outside" / "run.py")
+    # It installs what tests need where it is not yet.
+    outside = module_from_spec(spec)
+    spec.loader.exec_module(outside)
     check, begin = Checks(), time.monotonic()
     folder = Path(tempfile.mkdtemp(prefix="retro-cluster-"))
     # PostgreSQL has another user.

@@ -68,11 +68,11 @@ class Postgres:
 class Objects:
     """An S3 server with an empty bucket."""
 
-    def __init__(self, program, folder):
-        objects = folder / "objects"
+    def __init__(self, program, folder, *more):
+        objects = folder / "-".join(("objects", *more))
         objects.mkdir()
-        with open(folder / "s3.log", "wb") as log:
-            self.process = subprocess.Popen([program, objects, ACCESS, SECRET], stdout=subprocess.PIPE, stderr=log, text=True)
+        with open(objects.with_suffix(".log"), "wb") as log:
+            self.process = subprocess.Popen([program, objects, ACCESS, SECRET, *more], stdout=subprocess.PIPE, stderr=log, text=True)
         self.url = self.process.stdout.readline().strip().rsplit(" ", 1)[1]
         self.port = int(self.url.rsplit(":", 1)[1])
         self.s3 = S3(self.url, ACCESS, SECRET)

@@ -1,4 +1,5 @@
-//! An S3 server for tests: `retro-test-s3 FOLDER ACCESS_KEY SECRET_KEY [ADDRESS:PORT]` serves the buckets in a folder, and prints its address.
+//! An S3 server for tests: `retro-test-s3 FOLDER ACCESS_KEY SECRET_KEY` serves the buckets in a folder, and prints its address. With `careless`
+//! after that it passes over the conditions of writes, as some servers do.
 //!
 //! s3s-fs looks whether an object is there and then writes it, and its lists have no ETags. Here one conditional write at a time goes through,
 //! so that of two with `If-None-Match: *` one gets 412, as in S3; and lists have the ETags of all objects that were written since the start.
@@ -18,6 +19,7 @@ use tokio::net::TcpListener;
 
 struct Store {
     files: FileSystem,
+    careless: bool,
     conditional: tokio::sync::Mutex<()>,
     /// By bucket and key.
     e_tags: Mutex<HashMap<(String, String), ETag>>,
@@ -59,7 +61,10 @@ store! {
         upload_part(UploadPartInput) -> UploadPartOutput,
     ]
 
-    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+    async fn put_object(&self, mut request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        if self.careless {
+            (request.input.if_none_match, request.input.if_match) = (None, None);
+        }
         let (bucket, key) = (request.input.bucket.clone(), request.input.key.clone());
         let conditional = request.input.if_none_match.is_some() || request.input.if_match.is_some();
         let _turn = if conditional { Some(self.conditional.lock().await) } else { None };
@@ -93,16 +98,16 @@ store! {
 #[tokio::main]
 async fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (folder, access, secret, address) = match arguments.as_slice() {
-        [folder, access, secret] => (folder, access, secret, "127.0.0.1:0"),
-        [folder, access, secret, address] => (folder, access, secret, address.as_str()),
-        _ => panic!("retro-test-s3 FOLDER ACCESS_KEY SECRET_KEY [ADDRESS:PORT]"),
+    let (folder, access, secret, careless) = match arguments.as_slice() {
+        [folder, access, secret] => (folder, access, secret, false),
+        [folder, access, secret, careless] if careless == "careless" => (folder, access, secret, true),
+        _ => panic!("retro-test-s3 FOLDER ACCESS_KEY SECRET_KEY [careless]"),
     };
     let files = FileSystem::new(Path::new(folder)).expect("the folder can be read");
-    let mut builder = S3ServiceBuilder::new(Store { files, conditional: Default::default(), e_tags: Default::default() });
+    let mut builder = S3ServiceBuilder::new(Store { files, careless, conditional: Default::default(), e_tags: Default::default() });
     builder.set_auth(SimpleAuth::from_single(access.as_str(), secret.as_str()));
     let service = builder.build();
-    let listener = TcpListener::bind(address).await.expect("the address is free");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     println!("retro-test-s3 listening on http://{}", listener.local_addr().expect("it is bound"));
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
