@@ -47,6 +47,10 @@ test: build ## set up and run every test
 	RETRO_SEEN='$(SEEN)' cargo test --release --locked
 	RETRO_SEEN='$(SEEN)' cargo test --release --locked --test blackbox -- --ignored --exact contract::everything_in_the_description_was_seen
 
+.PHONY: test-cluster
+test-cluster: build ## three servers on PostgreSQL and an S3 server, one killed and one cut off meanwhile: about five minutes
+	@python3 tests/cluster/run.py --retro '$(RETRO)'
+
 schemathesis: build ## try the API with EXAMPLES=200 requests an operation, made from its description
 	@python3 tests/outside/run.py --retro '$(RETRO)' --examples $(or $(EXAMPLES),200) schemathesis
 

@@ -21,7 +21,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCKERFILES = ["docker/Dockerfile", "docker/Dockerfile.cuda"]
-COMPOSE = ["docker/compose.yaml", "docker/compose.monitoring.yaml"]
+# Files that are used together.
+MONITORING = "docker/compose.monitoring.yaml"
+COMPOSE = [["docker/compose.yaml", MONITORING], ["docker/compose.scale.yaml", MONITORING]]
 MANIFESTS = ["statefulset", "service", "networkpolicy"]
 UNIT = "packaging/systemd/retro-server.service"
 ENVIRONMENT = "packaging/systemd/retro-server.env.example"
@@ -66,7 +68,7 @@ def settings() -> dict[str, str]:
 def variables_are_settings(known: dict[str, str]) -> None:
     # What the build takes, and not the server.
     others = {"RETRO_COMMIT", "RETRO_PORT", "RETRO_MEMORY", "RETRO_CPUS", "RETRO_CONFIG"}
-    files = [*DOCKERFILES, *COMPOSE, UNIT, ENVIRONMENT, "packaging/kubernetes/statefulset.yaml"]
+    files = [*DOCKERFILES, *{path for files in COMPOSE for path in files}, UNIT, ENVIRONMENT, "packaging/kubernetes/statefulset.yaml"]
     files += [str(path.relative_to(ROOT)) for path in (ROOT / "docker").glob("*.sh")]
     for path in files:
         for name in sorted(set(re.findall(r"\bRETRO_[A-Z_]+", read(path))) - others):
@@ -92,9 +94,9 @@ def images() -> str:
     return user[1] if user else ""
 
 
-def compose(known: dict[str, str]) -> None:
-    run("compose files", "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *COMPOSE)
-    parts = [documents(path)[0] for path in COMPOSE]
+def compose(known: dict[str, str], files: list[str]) -> None:
+    run(" and ".join(files), "check-jsonschema", "--builtin-schema", "vendor.compose-spec", *files)
+    parts = [documents(path)[0] for path in files]
     whole = {key: {name: part for file in parts for name, part in file.get(key, {}).items()} for key in ("services", "volumes", "secrets")}
     for name, service in whole["services"].items():
         for mount in service.get("volumes", []):
@@ -103,6 +105,8 @@ def compose(known: dict[str, str]) -> None:
                 expect((ROOT / "docker" / source).exists(), f"compose: {name} mounts {source}, which is not there")
             else:
                 expect(source in whole["volumes"], f"compose: {name} mounts the volume {source}, which is none")
+        for before in service.get("depends_on", []):
+            expect(before in whole["services"], f"compose: {name} depends on {before}, which is no service")
         for secret in service.get("secrets", []):
             expect(secret in whole["secrets"], f"compose: {name} has the secret {secret}, which is none")
         for wanted in ("read_only", "cap_drop", "security_opt", "mem_limit"):
@@ -113,8 +117,8 @@ def compose(known: dict[str, str]) -> None:
     least = int(known["shutdown_seconds"]) + BEYOND_SHUTDOWN
     expect(seconds(server["stop_grace_period"]) >= least, f"compose: stop_grace_period is less than {least} s")
     (job,) = documents("docker/prometheus/prometheus.yml")[0]["scrape_configs"]
-    for target in (target for group in job["static_configs"] for target in group["targets"]):
-        expect(target.split(":")[0] in whole["services"], f"prometheus: {target} is no service")
+    for target in (name for group in job["dns_sd_configs"] for name in group["names"]):
+        expect(target in whole["services"], f"prometheus: {target} is no service")
     credentials = job["authorization"]["credentials_file"]
     expect(Path(credentials).name in whole["services"]["prometheus"]["secrets"], f"prometheus: {credentials} is no secret of it")
     for source in documents("docker/grafana/provisioning/datasources/prometheus.yaml")[0]["datasources"]:
@@ -177,7 +181,8 @@ def main() -> int:
     known = settings()
     variables_are_settings(known)
     uid = images()
-    compose(known)
+    for files in COMPOSE:
+        compose(known, files)
     kubernetes(known, uid)
     systemd(known)
     scripts = [*ROOT.glob("docker/**/*.sh"), *ROOT.glob("packaging/*.sh")]

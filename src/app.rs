@@ -1,9 +1,12 @@
 //! Builds the parts from the settings, starts them in order, and stops them in order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,7 +17,7 @@ use crate::ingest::files::Uploads;
 use crate::ingest::{Ingest, IngestLimits};
 use crate::metrics;
 use crate::model::{Checked, Encoder, Manifest, Model, ModelFolder, ModelOptions};
-use crate::neighbours::{Database, Identity, Memory};
+use crate::neighbours::{Database, Identity, Memory, Warmed};
 use crate::onnx::{Device, Runtime};
 use crate::settings::{EmbedderPrecision, Settings};
 use crate::text::Tokenizer;
@@ -22,6 +25,8 @@ use crate::text::Tokenizer;
 /// Key/value caches of the completions that run at a time, where `slots` leaves their number open, in bytes.
 const CACHE_BUDGET: usize = 512 << 20;
 const MOST_SLOTS: usize = 64;
+/// How often a server looks for indices that were made or extended since, by whichever process.
+const WARM_EVERY: Duration = Duration::from_secs(30);
 
 /// What makes a database this server's own: the model's tokenizer and the embedder.
 pub struct Models {
@@ -183,6 +188,7 @@ pub struct App {
     pub uploads: Uploads,
     pub lifecycle: Lifecycle,
     worker: Worker,
+    warming: JoinHandle<()>,
 }
 
 impl App {
@@ -200,12 +206,13 @@ impl App {
         parts.tell_build();
         warm(&generator, &parts.tokenizer).await.context("the model does not run")?;
         let worker = Worker::start(&parts.ingest);
-        tokio::spawn(warm_database(parts.database.clone()));
-        Ok(Self { settings, parts, generator, uploads, lifecycle: Lifecycle::default(), worker })
+        let warming = tokio::spawn(keep_warm(parts.database.clone()));
+        Ok(Self { settings, parts, generator, uploads, lifecycle: Lifecycle::default(), worker, warming })
     }
 
     /// Ends the threads and tasks, the model first.
     pub async fn stop(&self) {
+        self.warming.abort();
         self.generator.shut_down().await;
         self.worker.stop().await;
         self.parts.catalogue.close().await;
@@ -218,10 +225,19 @@ fn upload_readers() -> usize {
 }
 
 /// Searches are complete without, so nothing waits for it.
-async fn warm_database(database: Database) {
-    match database.warm().await {
-        Ok(bytes) => tracing::debug!(bytes, "indices were read"),
-        Err(error) => tracing::warn!(%error, "what searches look through was not read beforehand; the first ones take longer"),
+async fn keep_warm(database: Database) {
+    let mut warmed = Warmed::default();
+    let mut again = tokio::time::interval(WARM_EVERY);
+    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        again.tick().await;
+        match database.warm(&mut warmed).await {
+            Ok(0) => {}
+            Ok(bytes) => tracing::debug!(bytes, "indices were read"),
+            Err(error) => {
+                tracing::warn!(%error, "what searches look through was not read beforehand; the first ones take longer")
+            }
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! What stops a server from starting says so in one sentence.
 
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 
-use crate::support::{change_tokenizer, model_copy, retro, retro_in, root, samples};
+use crate::support::{change_tokenizer, command, model_copy, retro, retro_in, root, samples};
 
 /// Runs `retro serve`, which must fail, and gives what it said.
 fn refused(data: &Path, arguments: &[&str]) -> String {
@@ -138,4 +140,41 @@ fn the_example_of_settings_names_every_setting_with_its_default() {
     // What it says is accepted: the first thing that is wrong is the model, which is not in this folder.
     let said = complaint(&retro_in(folder.path(), &["serve", "--listen=127.0.0.1:0"], &[]));
     assert!(!said.contains("settings file"), "{said}");
+}
+
+/// Answers every request with `status` and S3's error `code`; gives its address.
+fn store_that_refuses(status: &'static str, code: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code></Error>");
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+            // A client that left needs no answer.
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    url
+}
+
+#[test]
+fn an_object_store_that_cannot_be_used() {
+    for (url, words) in [
+        (store_that_refuses("403 Forbidden", "InvalidAccessKeyId"), "it refuses these credentials"),
+        (store_that_refuses("404 Not Found", "NoSuchBucket"), "there is no such bucket"),
+        // Nobody listens there.
+        ("http://127.0.0.1:1".to_owned(), "error sending request"),
+    ] {
+        let data = tempfile::tempdir().unwrap();
+        let mut serve = command("serve", data.path());
+        serve.args(["--listen=127.0.0.1:0", "--lance-uri=s3://bucket/lance"]);
+        for (name, value) in [("AWS_ENDPOINT_URL", url.as_str()), ("AWS_ALLOW_HTTP", "true"), ("AWS_REGION", "here")] {
+            serve.env(name, value);
+        }
+        let said = complaint(&serve.env("AWS_ACCESS_KEY_ID", "me").env("AWS_SECRET_ACCESS_KEY", "secret").output().unwrap());
+        assert!(said.contains("the object store at s3://bucket/lance cannot be used") && said.contains(words), "{said}");
+        assert_eq!(said.trim().lines().count(), 1, "{said}");
+    }
 }

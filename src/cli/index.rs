@@ -11,7 +11,7 @@ use crate::app::Parts;
 use crate::ingest::IngestLimits;
 use crate::ingest::files::Documents;
 use crate::names::CollectionName;
-use crate::neighbours::{Database, Effort, IndexStats, Memory, Neighbour, SearchOptions};
+use crate::neighbours::{Database, Effort, IndexStats, Memory, Neighbour, SearchOptions, Warmed};
 use crate::settings::Settings;
 use crate::text::chunk_document;
 
@@ -58,7 +58,7 @@ struct Built {
     chunks: u64,
     seconds: f64,
     index: Option<IndexStats>,
-    bytes_on_disk: Option<u64>,
+    bytes_on_disk: u64,
 }
 
 #[derive(Serialize)]
@@ -100,7 +100,7 @@ pub async fn run(args: IndexArgs, settings: Settings) -> anyhow::Result<()> {
     }
     let queries = queries(&args, &parts, &settings).await?;
     // As a server does when it starts.
-    database.warm().await?;
+    database.warm(&mut Warmed::default()).await?;
     let nearest = nearest(&args, &settings, &parts, &collection, &queries).await?;
     for &nprobes in &args.nprobes {
         for &refine in &args.refine {

@@ -88,9 +88,7 @@ fn tell(collections: &[Collection], open_tasks: u64) {
         one(&metrics.collection_fragments, figures.fragments);
         one(&metrics.collection_version, figures.version);
         one(&metrics.collection_kept_versions, figures.kept_versions.count);
-        if let Some(bytes) = figures.bytes {
-            one(&metrics.collection_bytes, bytes);
-        }
+        one(&metrics.collection_bytes, figures.bytes);
         let of = |gauge: &IntGaugeVec, value, number: u64| {
             gauge.with_label_values(&[name, value]).set(number.cast_signed());
         };

@@ -37,7 +37,8 @@ impl Ingest {
     /// Of all processes that run this on the same stores of one machine, one works at a time; when it ends, however it ends, another goes
     /// on. Where the catalogue is shared all of them work, each on documents that it has claimed.
     ///
-    /// A document that cannot be chunked or embedded fails. One that the retrieval database does not take fails after some attempts.
+    /// A document that cannot be chunked or embedded fails. One that the retrieval database does not take, though it answers, fails after
+    /// some attempts.
     /// Chunks of an earlier revision that was ready are found as before in either case, and the text that failed can still be read.
     /// Errors of the catalogue fail no document: the worker tries again until it can.
     ///
@@ -192,7 +193,8 @@ impl Ingest {
                 other => return other,
             };
             tracing::warn!(%error, attempt, "a batch of documents cannot be written");
-            if attempt == WRITE_ATTEMPTS {
+            // Where the database is away as a whole, documents wait until it comes back.
+            if attempt == WRITE_ATTEMPTS && self.inner.database.collections().await.is_ok() {
                 let failed = |batch: &Prepared| {
                     batch.entries.as_ref().err().cloned().unwrap_or_else(|| format!("its chunks cannot be written: {error}"))
                 };
@@ -204,7 +206,7 @@ impl Ingest {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(pause_after(attempt)) => {}
             }
-            attempt += 1;
+            attempt = WRITE_ATTEMPTS.min(attempt + 1);
         }
     }
 

@@ -153,7 +153,7 @@ metrics! {
     collection_fragments: IntGaugeVec = "retro_collection_fragments" ["collection"],
         "Parts of the newest version, each with files of its own";
     collection_bytes: IntGaugeVec = "retro_collection_bytes" ["collection"],
-        "All files, those of earlier versions too; only where the database is a folder";
+        "All files, those of earlier versions too";
     collection_version: IntGaugeVec = "retro_collection_version" ["collection"],
         "Version; grows with every change";
     collection_kept_versions: IntGaugeVec = "retro_collection_kept_versions" ["collection"],

@@ -16,7 +16,7 @@ use serde::Serialize;
 use super::database::{store, twice};
 use super::effort::Effort;
 use super::index::{IndexStats, index_stats};
-use super::{Database, DatabaseError, SearchOptions, durable};
+use super::{Database, DatabaseError, SearchOptions, durable, objects};
 use crate::names::CollectionName;
 
 /// Versions that are read at a time.
@@ -34,9 +34,9 @@ pub struct Figures {
     /// Parts of the newest version, each with files of its own.
     #[schema(example = 4)]
     pub fragments: u64,
-    /// Bytes of all files, those of earlier versions too; null where the database is no folder of this machine.
+    /// Bytes of all files, those of earlier versions too.
     #[schema(example = 1_048_576)]
-    pub bytes: Option<u64>,
+    pub bytes: u64,
     /// Grows with every change; 0 before the first.
     #[schema(example = 7)]
     pub version: u64,
@@ -114,10 +114,18 @@ impl Database {
                 let aside = folder.join(format!("{collection}.removed"));
                 durable::off_the_runtime(move || durable::remove_folder(&table, &aside)).await.map_err(DatabaseError::Remove)?;
             }
-            None => match self.inner.connection.drop_table(collection.as_str(), &[]).await {
-                Ok(()) | Err(lancedb::Error::TableNotFound { .. }) => {}
-                Err(error) => return Err(store(format!("remove collection {collection}"), error)),
-            },
+            None => {
+                let doing = |error| store(format!("remove collection {collection}"), error);
+                if let Some((_, snapshot)) = self.unchecked(collection).await? {
+                    let dataset = dataset(collection, &snapshot).await?;
+                    objects::remove_versions(&dataset).await.map_err(|error| doing(error.into()))?;
+                }
+                // What nothing refers to any more, and what a crash left of an earlier removal.
+                match self.inner.connection.drop_table(collection.as_str(), &[]).await {
+                    Ok(()) | Err(lancedb::Error::TableNotFound { .. }) => {}
+                    Err(error) => return Err(doing(error)),
+                }
+            }
         }
         self.forget(collection);
         Ok(())
@@ -205,16 +213,18 @@ impl Database {
         Err(not_kept(KeptVersions::of(&versions)))
     }
 
-    /// Bytes of all files of a collection, those of earlier versions too; none where the database is no folder of this machine.
+    /// Bytes of all files of a collection, those of earlier versions too.
     ///
     /// # Errors
-    /// Its folder cannot be read.
-    pub async fn bytes(&self, collection: &CollectionName) -> Result<Option<u64>, DatabaseError> {
-        let Some(folder) = &self.inner.folder else {
-            return Ok(None);
-        };
-        let table = folder.join(format!("{collection}.lance"));
-        durable::off_the_runtime(move || bytes_below(&table)).await.map(Some).map_err(DatabaseError::Measure)
+    /// The store cannot be read.
+    pub async fn bytes(&self, collection: &CollectionName) -> Result<u64, DatabaseError> {
+        if let Some(folder) = &self.inner.folder {
+            let table = folder.join(format!("{collection}.lance"));
+            return durable::off_the_runtime(move || bytes_below(&table)).await.map_err(DatabaseError::Measure);
+        }
+        let Some((_, snapshot)) = self.unchecked(collection).await? else { return Ok(0) };
+        let dataset = dataset(collection, &snapshot).await?;
+        objects::bytes(&dataset).await.map_err(|error| store(format!("measure collection {collection}"), error.into()))
     }
 }
 

@@ -6,10 +6,12 @@ use std::time::Duration;
 use arrow_schema::SchemaRef;
 use lancedb::{Connection, ObjectStoreRegistry, Session, Table};
 
+use super::objects::{self, Objects};
 use super::resident::Resident;
 use super::schema::table_schema;
 use super::{Identity, KeptVersions, Leave, durable};
 use crate::names::CollectionName;
+use crate::settings::INDEX_MB;
 
 /// Bytes of manifests, file footers and the like that are kept in memory, for all collections together.
 const METADATA_CACHE: usize = 64 << 20;
@@ -31,6 +33,11 @@ pub enum DatabaseError {
     Corrupt { collection: String, reason: String },
     #[error("collection {collection:?} does not keep version {version}; it keeps {kept}")]
     VersionNotKept { collection: String, version: u64, kept: KeptVersions },
+    #[error(
+        "the object store at {uri} cannot be used: {reason}; its address and the credentials come from the environment \
+         (AWS_ENDPOINT_URL, AWS_ALLOW_HTTP, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY: docs/scale.md)"
+    )]
+    Objects { uri: String, reason: String },
     #[error("the database cannot {doing}: {source}")]
     Store { doing: String, source: lancedb::Error },
     #[error("rows cannot be laid out: {0}")]
@@ -56,7 +63,7 @@ pub struct Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { vectors: 0, indices: 512 << 20 }
+        Self { vectors: 0, indices: INDEX_MB << 20 }
     }
 }
 
@@ -97,12 +104,16 @@ impl DatabaseError {
 }
 
 impl Database {
-    /// Opens, or begins, the database at `uri`: a folder, or a URI that LanceDB knows.
+    /// Opens, or begins, the database at `uri`: a folder, or a part of an object store, as in `s3://bucket/prefix`.
     ///
     /// # Errors
     /// The place cannot be used, or one of its collections was made with another identity.
     pub async fn open(uri: &str, identity: Identity, memory: Memory) -> Result<Self, DatabaseError> {
-        let database = Self::connected(connect(uri, memory).await?, identity, durable::local_folder(uri), memory);
+        let folder = durable::local_folder(uri);
+        if folder.is_none() {
+            Objects::open(uri).await?.check_commits().await?;
+        }
+        let database = Self::connected(connect(uri, memory).await?, identity, folder, memory);
         for collection in database.collections().await? {
             database.table(&collection).await?;
         }
@@ -314,7 +325,11 @@ pub(super) async fn connect(uri: &str, memory: Memory) -> Result<Connection, Dat
         METADATA_CACHE,
         Arc::new(ObjectStoreRegistry::default()),
     );
-    let connect = lancedb::connect(uri).read_consistency_interval(Duration::ZERO).session(Arc::new(session));
+    let mut connect = lancedb::connect(uri).read_consistency_interval(Duration::ZERO).session(Arc::new(session));
+    if durable::local_folder(uri).is_none() {
+        Objects::open(uri).await?;
+        connect = connect.storage_options(objects::options());
+    }
     connect.execute().await.map_err(|source| store(format!("open {uri}"), source))
 }
 

@@ -115,8 +115,7 @@ impl Database {
         let optimized = table.optimize(OptimizeAction::Index(options)).await;
         metrics::get().chore(chore, began, &optimized);
         optimized.map_err(|e| store(format!("extend the index of collection {collection}"), e))?;
-        self.make_durable(collection, begin).await?;
-        self.warm_collection(collection, self.inner.index_bytes).await.map(|_| ())
+        self.make_durable(collection, begin).await
     }
 
     /// Makes a collection's index anew, of whatever size it is; the old one serves until then.
@@ -135,7 +134,7 @@ impl Database {
         built.map_err(|e| store(format!("index collection {collection}"), e))?;
         self.make_durable(collection, begin).await?;
         tracing::info!(%collection, chunks, clusters, "the collection was indexed");
-        self.warm_collection(collection, self.inner.index_bytes).await.map(|_| ())
+        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use lancedb::table::OptimizeAction;
 
 use super::collection::dataset;
 use super::database::store;
-use super::{Database, DatabaseError, durable};
+use super::{Database, DatabaseError, durable, objects};
 use crate::metrics::{self, Chore};
 use crate::names::CollectionName;
 
@@ -28,11 +28,13 @@ pub(super) struct Keep {
     /// For readers that still hold them, and for searches of an earlier state.
     usually: Duration,
     /// Where old versions take more than half of the room of the present one, and nobody reads one for long as an export does; longer than
-    /// any search.
+    /// any search. In an object store nobody knows who reads.
     where_large: Duration,
 }
 
 const KEEP: Keep = Keep { usually: Duration::from_secs(3600), where_large: Duration::from_secs(60) };
+/// In an object store versions are removed when one could have been so long ago: each time, all versions are read.
+const REMOVED_LATE: Duration = Duration::from_secs(600);
 
 impl Database {
     /// Housekeeping that keeps searches fast and the disk small: puts small fragments together and removes old versions. The two do not
@@ -77,21 +79,22 @@ impl Database {
     /// Gives the number of versions that are left.
     async fn prune(&self, collection: &CollectionName, table: &Table, keep: Keep) -> Result<u64, DatabaseError> {
         let doing = |error: lancedb::Error| store(format!("prune collection {collection}"), error);
-        let written = table.list_versions().await.map_err(doing)?;
+        let dataset = dataset(collection, table).await?;
+        let written = match &self.inner.folder {
+            Some(_) => {
+                let written = table.list_versions().await.map_err(doing)?;
+                written.iter().map(|version| (version.version, version.timestamp.timestamp_millis())).collect()
+            }
+            None => objects::versions_written(&dataset).await.map_err(|error| doing(error.into()))?,
+        };
         let versions = written.len() as u64;
-        if versions == 1 {
+        if versions <= 1 {
             return Ok(versions);
         }
-        let live = table.stats().await.map_err(doing)?.total_bytes as u64;
-        let all = self.bytes(collection).await?.unwrap_or(0);
-        let is_read = self.inner.folder.as_ref().is_some_and(|folder| durable::is_read_for_long(folder));
-        let kept = if all > live + live / 2 && !is_read { keep.where_large } else { keep.usually };
-        let written = written.iter().map(|version| (version.version, version.timestamp.timestamp_millis()));
-        let Some(newest_then) = newest_before(kept, written) else {
+        let Some(newest_then) = self.removable_before(collection, table, &written, keep).await? else {
             return Ok(versions);
         };
         let policy = CleanupPolicy { before_version: Some(newest_then), ..CleanupPolicy::default() };
-        let dataset = dataset(collection, table).await?;
         let (metrics, began) = (metrics::get(), Instant::now());
         let removed = dataset.cleanup_with_policy(policy).await;
         metrics.chore(Chore::Prune, began, &removed);
@@ -102,6 +105,27 @@ impl Database {
             tracing::info!(%collection, versions = removed.old_versions, bytes = removed.bytes_removed, "old versions were removed");
         }
         Ok(versions.saturating_sub(removed.old_versions))
+    }
+
+    /// The version before which all may be removed, of versions in order with the milliseconds at which they were written; none where that
+    /// would be none, or not worth the reading.
+    async fn removable_before(
+        &self,
+        collection: &CollectionName,
+        table: &Table,
+        written: &[(u64, i64)],
+        keep: Keep,
+    ) -> Result<Option<u64>, DatabaseError> {
+        let Some(folder) = &self.inner.folder else {
+            let oldest = written.first().map(|(version, _)| *version);
+            let overdue = newest_before(keep.usually + REMOVED_LATE, written.iter().copied());
+            return Ok(if overdue <= oldest { None } else { newest_before(keep.usually, written.iter().copied()) });
+        };
+        let live =
+            table.stats().await.map_err(|error| store(format!("measure collection {collection}"), error))?.total_bytes as u64;
+        let is_large = self.bytes(collection).await? > live + live / 2;
+        let kept = if is_large && !durable::is_read_for_long(folder) { keep.where_large } else { keep.usually };
+        Ok(newest_before(kept, written.iter().copied()))
     }
 }
 
@@ -146,13 +170,13 @@ mod tests {
             database.replace_documents(&collection(), vec![document(&format!("d{number:03}"), &[x])], true).await.unwrap();
         }
         let before = database.search(vec![x.to_vec()], &nearest(16)).await.unwrap();
-        let bytes = database.figures(&collection()).await.unwrap().bytes.unwrap();
+        let bytes = database.figures(&collection()).await.unwrap().bytes;
         assert!(!database.maintain(&collection()).await, "versions of a moment ago are kept");
-        assert!(database.figures(&collection()).await.unwrap().bytes.unwrap() > bytes, "the files from before and their copy");
+        assert!(database.figures(&collection()).await.unwrap().bytes > bytes, "the files from before and their copy");
 
         while !database.maintain_keeping(&collection(), AT_ONCE).await {}
         let figures = database.figures(&collection()).await.unwrap();
-        assert!(figures.bytes.unwrap() < bytes / 2, "{figures:?}");
+        assert!(figures.bytes < bytes / 2, "{figures:?}");
         assert_eq!((figures.kept_versions.count, figures.fragments), (1, 1));
         assert_eq!(database.search(vec![x.to_vec()], &nearest(16)).await.unwrap().neighbours, before.neighbours);
         assert!(database.maintain(&collection()).await, "nothing is left to do");

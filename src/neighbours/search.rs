@@ -213,8 +213,9 @@ impl Scan<'_> {
         let mut scanner = self.dataset.scan();
         // Where the index covers all, the exact distances are computed here, which saves a good part of the plan. Else they have to be
         // known before what the index finds and what it does not cover are put together.
+        let covers_all = self.coverage == Coverage::All;
         let (candidates, in_plan) = match self.effort {
-            Resolved::Index { refine, .. } if self.coverage == Coverage::All => (limit * refine as usize, None),
+            Resolved::Index { refine, .. } if covers_all => (limit * refine as usize, None),
             Resolved::Index { refine, .. } => (limit, Some(refine)),
             Resolved::Exact => (limit, None),
         };
@@ -234,7 +235,7 @@ impl Scan<'_> {
         let batch = scanner.try_into_batch().await.map_err(doing)?;
         let rows = Rows { collection: self.collection.as_str(), batch: &batch };
         let (distances, addresses): (&Float32Array, &UInt64Array) = (rows.column(DISTANCE)?, rows.column(ROW_ID)?);
-        if self.coverage == Coverage::All {
+        if covers_all {
             let mut hits = self.exact(query, addresses.values().to_vec()).await?;
             hits.truncate(limit);
             return Ok(hits);

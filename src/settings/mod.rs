@@ -18,6 +18,9 @@ pub use file::{SettingsError, SettingsFile, layer_file};
 pub use sources::Sources;
 use values::{address, at_least_one, endpoint, log_level, masked, megabytes, origin, rate, unmasked, whole};
 
+/// Memory for indices where nothing else is said, in MB.
+pub const INDEX_MB: u64 = 512;
+
 /// Every setting of the server and the command line.
 #[derive(Clone, Debug, Args, Serialize)]
 #[command(next_help_heading = "Settings (flag, environment variable, or key in retro.toml: listen, data_dir, ...)")]
@@ -64,7 +67,7 @@ pub struct Settings {
     #[arg(long, env = "RETRO_DATABASE_URL", value_name = "URL", hide_env_values = true, value_parser = unmasked)]
     pub database_url: Option<String>,
 
-    /// LanceDB database of the neighbours [default: data_dir/lance]
+    /// LanceDB database of the neighbours: a folder, or s3://bucket/prefix with AWS_* variables [default: data_dir/lance]
     #[arg(long, env = "RETRO_LANCE_URI", value_name = "URI", hide_env_values = true, value_parser = unmasked)]
     pub lance_uri: Option<String>,
 
@@ -85,7 +88,7 @@ pub struct Settings {
     pub vectors_mb: u64,
 
     /// Memory for the indices of collections that are larger, in MB: what does not fit is read from the files by each search
-    #[arg(long, env = "RETRO_INDEX_MB", value_name = "MB", default_value_t = 512, value_parser = megabytes)]
+    #[arg(long, env = "RETRO_INDEX_MB", value_name = "MB", default_value_t = INDEX_MB, value_parser = megabytes)]
     pub index_mb: u64,
 
     /// Largest request body (64 MiB)

@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 use super::{collection, entry, id, identity, nearest};
 use crate::neighbours::collection::dataset;
 use crate::neighbours::index::{Coverage, coverage};
-use crate::neighbours::{Database, Effort, Entry, Identity, Memory, SearchOptions};
+use crate::neighbours::{Database, Effort, Entry, Identity, Memory, SearchOptions, Warmed};
 
 const WIDTH: usize = 32;
 
@@ -82,15 +82,21 @@ async fn indices_are_read_beforehand_where_they_fit_the_memory_for_them_and_embe
     let memory = Memory { vectors: 0, indices: 64 << 20 };
     let mut random = ChaCha8Rng::seed_from_u64(2);
     let database = open(&folder, memory).await;
-    assert_eq!(database.warm().await.unwrap(), 0, "there is nothing");
+    assert_eq!(database.warm(&mut Warmed::default()).await.unwrap(), 0, "there is nothing");
     put(&database, "first", 600, &mut random).await;
-    assert_eq!(database.warm().await.unwrap(), 0, "there is no index");
+    assert_eq!(database.warm(&mut Warmed::default()).await.unwrap(), 0, "there is no index");
     database.build_index(&collection()).await.unwrap();
-    let bytes = database.warm().await.unwrap();
+    let mut warmed = Warmed::default();
+    let bytes = database.warm(&mut warmed).await.unwrap();
     assert!(bytes > 0);
+    assert_eq!(database.warm(&mut warmed).await.unwrap(), 0, "the index is the same");
+    put(&database, "second", 40, &mut random).await;
+    database.extend_index(&collection()).await.unwrap();
+    assert!(database.warm(&mut warmed).await.unwrap() > 0, "it has another part");
+    let bytes = database.warm(&mut Warmed::default()).await.unwrap();
     for (indices, read) in [(bytes, bytes), (bytes - 1, 0)] {
-        assert_eq!(open(&folder, Memory { indices, ..memory }).await.warm().await.unwrap(), read);
+        assert_eq!(open(&folder, Memory { indices, ..memory }).await.warm(&mut Warmed::default()).await.unwrap(), read);
     }
     let fits = open(&folder, Memory { vectors: 1 << 20, ..memory }).await;
-    assert_eq!(fits.warm().await.unwrap(), 0, "it is searched in memory");
+    assert_eq!(fits.warm(&mut Warmed::default()).await.unwrap(), 0, "it is searched in memory");
 }
