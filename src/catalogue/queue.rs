@@ -54,22 +54,26 @@ impl Catalogue {
     }
 
     /// The documents that wait longest of those with a number beyond `after`, at least one and then at most `documents` with at most `bytes`
-    /// of text together. Their tasks run from now on. Documents of a collection whose removal is promised wait till it is done.
+    /// of text together. Their tasks run from now on. Documents of a collection whose removal is promised wait till it is done, and those of
+    /// `except` are passed over.
     ///
     /// # Errors
     /// The catalogue cannot be read or written.
     pub async fn take_queued(
         &self,
         after: Option<i64>,
+        except: &[&CollectionName],
         documents: u32,
         bytes: u64,
     ) -> Result<Vec<QueuedDocument>, CatalogueError> {
         // The cross join keeps SQLite from sorting all that waits for the sake of the first few.
         let rows = sqlx::query(
             "SELECT seq, bytes FROM outbox CROSS JOIN documents ON documents.id = outbox.document_id WHERE status = 'pending' \
-             AND seq > ? AND collection NOT IN (SELECT name FROM collections WHERE deleting) ORDER BY seq LIMIT ?",
+             AND seq > ? AND collection NOT IN (SELECT name FROM collections WHERE deleting) \
+             AND collection NOT IN (SELECT value FROM json_each(?)) ORDER BY seq LIMIT ?",
         )
         .bind(after.unwrap_or(i64::MIN))
+        .bind(Value::from(except.iter().map(|name| name.as_str()).collect::<Vec<_>>()).to_string())
         .bind(documents)
         .fetch_all(self.reader())
         .await?;

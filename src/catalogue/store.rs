@@ -12,9 +12,14 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts to open a catalogue that another process is just beginning.
 const OPEN_ATTEMPTS: u32 = 20;
 const OPEN_RETRY: Duration = Duration::from_millis(100);
+/// Result codes of SQLite; those of a call that reads or writes a file have the call in their second byte.
 const SQLITE_BUSY: u32 = 5;
+const SQLITE_FULL: u32 = 13;
+const SQLITE_IOERR_WRITE: u32 = 10 | 3 << 8;
+const SQLITE_IOERR_SHMSIZE: u32 = 10 | 19 << 8;
 /// Reads at the same time.
 const READERS: u32 = 4;
+const BEGIN: &str = "BEGIN IMMEDIATE";
 
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
@@ -26,6 +31,26 @@ pub enum CatalogueError {
     Sql(#[from] sqlx::Error),
     #[error("the catalogue holds a {what} that cannot be understood: {reason}")]
     Corrupt { what: &'static str, reason: String },
+}
+
+impl CatalogueError {
+    /// Whether the catalogue's disk took no more: it is full, or this process may write no more to it.
+    pub fn is_of_room(&self) -> bool {
+        match self {
+            Self::Sql(error) => {
+                sqlite_code(error).is_some_and(|code| matches!(code, SQLITE_FULL | SQLITE_IOERR_WRITE | SQLITE_IOERR_SHMSIZE))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether another process held the catalogue for longer than a statement waits for it.
+    pub fn is_of_company(&self) -> bool {
+        match self {
+            Self::Sql(error) => is_busy(error) || matches!(error, sqlx::Error::PoolTimedOut),
+            _ => false,
+        }
+    }
 }
 
 /// A handle to the catalogue: cheap to clone, usable from many tasks and processes at once.
@@ -98,7 +123,15 @@ impl Catalogue {
 
     /// A transaction that holds the write lock from its beginning, so that what it reads stays true until it commits.
     pub(super) async fn write(&self) -> Result<Transaction<'static, Sqlite>, CatalogueError> {
-        Ok(self.writer.begin_with("BEGIN IMMEDIATE").await?)
+        match self.writer.begin_with(BEGIN).await {
+            // SQLite ends a transaction by itself where the disk is full or fails. sqlx, which is told to end it as well, goes on counting
+            // it, and would begin none on this connection ever again.
+            Err(sqlx::Error::InvalidSavePointStatement) => {
+                self.writer.acquire().await?.close().await?;
+                Ok(self.writer.begin_with(BEGIN).await?)
+            }
+            begun => Ok(begun?),
+        }
     }
 }
 
@@ -114,13 +147,18 @@ async fn connect(options: &SqliteConnectOptions) -> Result<(SqlitePool, SqlitePo
 fn may_pass(error: &MigrateError) -> bool {
     match error {
         MigrateError::ExecuteMigration(..) => true,
-        MigrateError::Execute(sqlx::Error::Database(error)) => {
-            // The low byte of an extended code is the code.
-            let code = error.code().and_then(|code| code.parse::<u32>().ok());
-            code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
-        }
+        MigrateError::Execute(error) => is_busy(error),
         _ => false,
     }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    // The low byte of an extended code is the code.
+    sqlite_code(error).is_some_and(|code| code & 0xff == SQLITE_BUSY)
+}
+
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 /// The time as it is stored: always the same width, so that the order of texts is the order of times.

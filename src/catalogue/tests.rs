@@ -44,7 +44,7 @@ async fn a_document_goes_from_pending_to_ready() {
     assert_eq!((pending.title.as_str(), pending.metadata["a'"].as_str().unwrap()), ("It's a 'title'", "b\""));
     assert!(catalogue.has_work().await.unwrap());
 
-    let queued = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let queued = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     assert_eq!(queued.iter().map(|document| document.text.as_str()).collect::<Vec<_>>(), ["one", "two"]);
     assert_eq!(task(&catalogue, &submitted).await, (TaskStatus::Running, 0, 0));
     let tickets = catalogue.begin_write(&queued.iter().collect::<Vec<_>>()).await.unwrap();
@@ -68,16 +68,16 @@ async fn an_interrupted_write_is_not_fresh_the_next_time() {
     let folder = tempfile::tempdir().unwrap();
     let before = catalogue(&folder).await;
     before.submit(&[record("a", "one")]).await.unwrap();
-    let queued = before.take_queued(None, 10, 1000).await.unwrap();
+    let queued = before.take_queued(None, &[], 10, 1000).await.unwrap();
     assert!(before.begin_write(&[&queued[0]]).await.unwrap()[0].fresh);
     before.close().await;
 
     let after = catalogue(&folder).await;
-    let queued = after.take_queued(None, 10, 1000).await.unwrap();
+    let queued = after.take_queued(None, &[], 10, 1000).await.unwrap();
     assert!(!after.begin_write(&[&queued[0]]).await.unwrap()[0].fresh);
     let elsewhere = NewRecord { collection: CollectionName::parse("c", "other").unwrap(), ..record("a", "two") };
     after.submit(&[elsewhere]).await.unwrap();
-    let queued = after.take_queued(None, 10, 1000).await.unwrap();
+    let queued = after.take_queued(None, &[], 10, 1000).await.unwrap();
     let ticket = after.begin_write(&[&queued[0]]).await.unwrap().remove(0);
     assert_eq!((ticket.fresh, ticket.elsewhere), (true, vec![CollectionName::default()]));
     after.finish(&[(&queued[0], ready())]).await.unwrap();
@@ -89,7 +89,7 @@ async fn a_newer_submission_supersedes_and_settles_both_tasks() {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = catalogue(&folder).await;
     let first = catalogue.submit(&[record("a", "old"), record("b", "b")]).await.unwrap();
-    let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let taken = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     let second = catalogue.submit(&[record("a", "new")]).await.unwrap();
     let tickets = catalogue.begin_write(&taken.iter().collect::<Vec<_>>()).await.unwrap();
     assert_eq!(tickets.iter().map(|ticket| ticket.seq).collect::<Vec<_>>(), [taken[1].seq], "the old text is not written");
@@ -97,7 +97,7 @@ async fn a_newer_submission_supersedes_and_settles_both_tasks() {
     assert_eq!(catalogue.document(&id("a")).await.unwrap().unwrap().status, DocumentStatus::Pending);
     assert_eq!(task(&catalogue, &first).await, (TaskStatus::Running, 1, 0));
 
-    let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let taken = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     assert_eq!(taken.iter().map(|document| document.text.as_str()).collect::<Vec<_>>(), ["new"]);
     catalogue.begin_write(&[&taken[0]]).await.unwrap();
     catalogue.finish(&[(&taken[0], ready())]).await.unwrap();
@@ -111,7 +111,7 @@ async fn a_failed_document_says_why_and_keeps_its_text() {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = catalogue(&folder).await;
     let submitted = catalogue.submit(&[record("a", "one"), record("b", "two")]).await.unwrap();
-    let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let taken = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     let failed = Outcome::Failed { reason: "no vectors".to_owned() };
     catalogue.finish(&[(&taken[0], failed), (&taken[1], ready())]).await.unwrap();
     let task = catalogue.task(submitted.id).await.unwrap().unwrap();
@@ -128,7 +128,7 @@ async fn a_removal_withdraws_the_text_and_is_remembered() {
     let folder = tempfile::tempdir().unwrap();
     let before = catalogue(&folder).await;
     let submitted = before.submit(&[record("a", "one")]).await.unwrap();
-    let taken = before.take_queued(None, 10, 1000).await.unwrap();
+    let taken = before.take_queued(None, &[], 10, 1000).await.unwrap();
     before.begin_write(&[&taken[0]]).await.unwrap();
     assert!(!before.begin_removal(&id("b")).await.unwrap());
     assert!(before.begin_removal(&id("a")).await.unwrap());
@@ -161,7 +161,7 @@ async fn a_ready_document_is_known_by_the_hash_of_its_content() {
     catalogue.submit(&[record("a", "one"), record("b", "two")]).await.unwrap();
     assert!(catalogue.ready_hashes(&ids).await.unwrap().is_empty(), "what waits may still fail");
     assert_eq!(catalogue.count_chunks(&ids).await.unwrap(), 0);
-    let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let taken = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     let failed = Outcome::Failed { reason: "no vectors".to_owned() };
     catalogue.finish(&[(&taken[0], ready()), (&taken[1], failed)]).await.unwrap();
     let hashes = catalogue.ready_hashes(&ids).await.unwrap();
@@ -169,7 +169,7 @@ async fn a_ready_document_is_known_by_the_hash_of_its_content() {
     assert_eq!(catalogue.count_chunks(&ids).await.unwrap(), 2);
     catalogue.submit(&[record("a", "other")]).await.unwrap();
     assert!(catalogue.ready_hashes(&ids).await.unwrap().is_empty());
-    let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let taken = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     catalogue.finish(&[(&taken[0], ready())]).await.unwrap();
     assert_eq!(catalogue.ready_hashes(&ids).await.unwrap()[&a], "hash of other");
     catalogue.begin_removal(&a).await.unwrap();
@@ -233,12 +233,12 @@ async fn a_batch_is_bounded_by_bytes_and_never_empty() {
     let catalogue = catalogue(&folder).await;
     catalogue.submit(&[record("a", &"x".repeat(50)), record("b", "y"), record("c", "z")]).await.unwrap();
     let ids = |queued: Vec<QueuedDocument>| queued.into_iter().map(|document| document.id).collect::<Vec<_>>();
-    assert_eq!(ids(catalogue.take_queued(None, 10, 10).await.unwrap()), [id("a")]);
-    assert_eq!(ids(catalogue.take_queued(None, 10, 51).await.unwrap()), [id("a"), id("b")]);
-    let taken = catalogue.take_queued(None, 2, 1000).await.unwrap();
+    assert_eq!(ids(catalogue.take_queued(None, &[], 10, 10).await.unwrap()), [id("a")]);
+    assert_eq!(ids(catalogue.take_queued(None, &[], 10, 51).await.unwrap()), [id("a"), id("b")]);
+    let taken = catalogue.take_queued(None, &[], 2, 1000).await.unwrap();
     let after = Some(taken[0].seq);
     assert_eq!(ids(taken), [id("a"), id("b")]);
-    assert_eq!(ids(catalogue.take_queued(after, 1, 1000).await.unwrap()), [id("b")]);
+    assert_eq!(ids(catalogue.take_queued(after, &[], 1, 1000).await.unwrap()), [id("b")]);
 }
 
 #[tokio::test]
@@ -317,4 +317,19 @@ fn records_have_the_shape_that_clients_rely_on() {
             "error": null, "created_at": "2026-01-02T03:04:05Z", "started_at": null, "finished_at": null
         })
     );
+}
+
+#[tokio::test]
+async fn after_a_full_disk_the_catalogue_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = catalogue(&folder).await;
+    // Of this connection only, as is the transaction that SQLite ends by itself.
+    let mut transaction = catalogue.write().await.unwrap();
+    sqlx::query("PRAGMA max_page_count = 1").execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    let error = catalogue.submit(&[record("a", &"no room ".repeat(10_000))]).await.unwrap_err();
+    assert!(error.is_of_room() && !error.is_of_company(), "{error}");
+    let submitted = catalogue.submit(&[record("a", "one")]).await.unwrap();
+    assert_eq!(task(&catalogue, &submitted).await, (TaskStatus::Queued, 0, 0));
+    assert_eq!(catalogue.document(&id("a")).await.unwrap().unwrap().revision, 1, "the first was not taken in");
 }
