@@ -17,7 +17,7 @@ SEEN := $(abspath $(TARGET))/seen
 export ORT_DISABLE_TELEMETRY := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build serve test schemathesis lint openapi eval parity oracle bench bench-database cuda-setup cuda-check
+.PHONY: help setup build serve test schemathesis faults lint openapi eval parity oracle bench bench-database cuda-setup cuda-check
 # The steps share one cargo lock and one runtime/.
 .NOTPARALLEL:
 
@@ -43,6 +43,7 @@ test: build ## set up and run every test
 		echo 'test: training/, by unittest' && $(TRAIN_PYTHON) -m unittest discover -t . -s training/tests; \
 	fi
 	@python3 tests/outside/run.py --retro '$(RETRO)'
+	@python3 tests/faults/run.py --retro '$(RETRO)'
 	@rm -rf '$(SEEN)' && mkdir -p '$(SEEN)'
 	RETRO_SEEN='$(SEEN)' cargo test --release --locked
 	RETRO_SEEN='$(SEEN)' cargo test --release --locked --test blackbox -- --ignored --exact contract::everything_in_the_description_was_seen
@@ -53,6 +54,9 @@ test-cluster: build ## three servers on PostgreSQL and an S3 server, one killed 
 
 schemathesis: build ## try the API with EXAMPLES=200 requests an operation, made from its description
 	@python3 tests/outside/run.py --retro '$(RETRO)' --examples $(or $(EXAMPLES),200) schemathesis
+
+faults: build ## kill, starve and damage the server, KILLS=1000 times and in each single way; ARGS="--seed 7" makes the same choices again
+	@python3 tests/faults/run.py --retro '$(RETRO)' --kills $(or $(KILLS),1000) $(ARGS)
 
 # `cargo clippy` checks, and a check compiles every dependency a second time, for nothing
 # that a build could use. So clippy is put in rustc's place for this crate alone and runs

@@ -19,6 +19,9 @@ const UNSEEN: &[(&str, &str)] = &[
     ("code generation_failed", "the same"),
     ("code retrieval_failed", "the same"),
     ("code embedding_failed", "the same"),
+    ("answer * 507", "the disk would have to be full; tests/faults fills one"),
+    ("code insufficient_storage", "the same"),
+    ("code catalogue_unavailable", "it takes the ten seconds for which a statement waits; tests/faults takes them"),
     ("answer * 504", "every operation may be slow, but only a wait for many documents surely is"),
 ];
 

@@ -10,6 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions, Connection};
 
 use super::sql::Pool;
+use super::store::is_sqlite_busy;
 use super::{Catalogue, CatalogueError};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
@@ -20,7 +21,6 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts to open a catalogue that another process is just beginning.
 const OPEN_ATTEMPTS: u32 = 20;
 const OPEN_RETRY: Duration = Duration::from_millis(100);
-const SQLITE_BUSY: u32 = 5;
 /// Reads at the same time.
 const READERS: u32 = 4;
 
@@ -80,11 +80,7 @@ async fn connect_sqlite(options: &SqliteConnectOptions) -> Result<(SqlitePool, S
 fn may_pass(error: &MigrateError) -> bool {
     match error {
         MigrateError::ExecuteMigration(..) => true,
-        MigrateError::Execute(sqlx::Error::Database(error)) => {
-            // The low byte of an extended code is the code.
-            let code = error.code().and_then(|code| code.parse::<u32>().ok());
-            code.is_some_and(|code| code & 0xff == SQLITE_BUSY)
-        }
+        MigrateError::Execute(error) => is_sqlite_busy(error),
         _ => false,
     }
 }

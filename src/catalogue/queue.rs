@@ -53,22 +53,26 @@ impl Catalogue {
     }
 
     /// The documents that wait longest of those with a number beyond `after`, at least one and then at most `documents` with at most `bytes`
-    /// of text together. Their tasks run from now on. Documents of a collection whose removal is promised wait till it is done.
+    /// of text together. Their tasks run from now on. Documents of a collection whose removal is promised wait till it is done, and those of
+    /// `except` are passed over.
     ///
     /// # Errors
     /// The catalogue cannot be read or written.
     pub async fn take_queued(
         &self,
         after: Option<i64>,
+        except: &[&CollectionName],
         documents: u32,
         bytes: u64,
     ) -> Result<Vec<QueuedDocument>, CatalogueError> {
         // The cross join keeps SQLite from sorting all that waits for the sake of the first few.
         let rows = query(
             "SELECT seq, bytes FROM outbox CROSS JOIN documents WHERE documents.id = outbox.document_id AND status = 'pending' \
-             AND seq > $1 AND collection NOT IN (SELECT name FROM collections WHERE deleting) ORDER BY seq LIMIT $2",
+             AND seq > $1 AND collection NOT IN (SELECT name FROM collections WHERE deleting) \
+             AND collection NOT IN (SELECT value FROM json_each($2)) ORDER BY seq LIMIT $3",
         )
         .bind(after.unwrap_or(i64::MIN))
+        .bind(json_names(except))
         .bind(i64::from(documents))
         .fetch_all(self.reader())
         .await?;
@@ -87,6 +91,7 @@ impl Catalogue {
         &self,
         claim: &str,
         busy: bool,
+        except: &[&CollectionName],
         documents: u32,
         bytes: u64,
     ) -> Result<Vec<QueuedDocument>, CatalogueError> {
@@ -94,6 +99,7 @@ impl Catalogue {
         let rows = query(
             "SELECT seq, bytes FROM outbox JOIN documents ON documents.id = outbox.document_id WHERE status = 'pending' \
              AND collection NOT IN (SELECT name FROM collections WHERE deleting) \
+             AND collection NOT IN (SELECT value FROM json_each($4)) \
              AND (claimed_by IS NULL OR claimed_by = $1 AND $2 = 0 OR claimed_by <> $1 AND NOT EXISTS \
              (SELECT 1 FROM leases WHERE leases.name = claimed_by AND until > clock_timestamp())) \
              ORDER BY seq LIMIT $3 FOR UPDATE OF outbox SKIP LOCKED",
@@ -101,6 +107,7 @@ impl Catalogue {
         .bind(claim)
         .bind(i64::from(busy))
         .bind(i64::from(documents))
+        .bind(json_names(except))
         .fetch_all(&mut transaction)
         .await?;
         let seqs = first_within(&rows, bytes)?;
@@ -113,12 +120,19 @@ impl Catalogue {
         self.taken(seqs).await
     }
 
-    /// Leaves what a worker has claimed to the others.
+    /// Leaves what a worker has claimed of some collections to the others.
     ///
     /// # Errors
     /// The catalogue cannot be written.
-    pub async fn unclaim(&self, claim: &str) -> Result<(), CatalogueError> {
-        query("UPDATE outbox SET claimed_by = NULL WHERE claimed_by = $1").bind(claim).execute(self.reader()).await?;
+    pub async fn unclaim(&self, claim: &str, collections: &[&CollectionName]) -> Result<(), CatalogueError> {
+        query(
+            "UPDATE outbox SET claimed_by = NULL WHERE claimed_by = $1 AND document_id IN \
+             (SELECT id FROM documents WHERE collection IN (SELECT value FROM json_each($2)))",
+        )
+        .bind(claim)
+        .bind(json_names(collections))
+        .execute(self.reader())
+        .await?;
         Ok(())
     }
 
@@ -250,6 +264,10 @@ async fn is_current(transaction: &mut Write, document: &QueuedDocument) -> Resul
     .bind(document.seq)
     .scalar(&mut *transaction)
     .await?)
+}
+
+fn json_names(collections: &[&CollectionName]) -> String {
+    Value::from(collections.iter().map(|name| name.as_str()).collect::<Vec<_>>()).to_string()
 }
 
 fn queued(row: &Row) -> Result<QueuedDocument, CatalogueError> {

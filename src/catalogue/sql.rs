@@ -16,6 +16,9 @@ use sqlx::{
 /// How long PostgreSQL may take: an answer over a network that is cut would else be waited for until the system gives the connection up.
 const LONGEST_STATEMENT: Duration = Duration::from_secs(30);
 
+/// The write lock is taken now, and not with the first statement that writes.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
 /// A statement with its values.
 pub(super) struct Query {
     text: SqlStr,
@@ -186,8 +189,16 @@ async fn within<T>(limit: Option<Duration>, work: impl Future<Output = sqlx::Res
 impl Pool {
     pub async fn begin(&self) -> sqlx::Result<Write> {
         match self {
-            // The write lock is taken now, and not with the first statement that writes.
-            Self::Sqlite(pool) => pool.begin_with("BEGIN IMMEDIATE").await.map(Write::Sqlite),
+            Self::Sqlite(pool) => match pool.begin_with(BEGIN).await {
+                // SQLite ends a transaction by itself where the disk is full or fails. sqlx, which is told to end it as well, goes on
+                // counting it, and would begin none on this connection ever again.
+                Err(sqlx::Error::InvalidSavePointStatement) => {
+                    pool.acquire().await?.close().await?;
+                    pool.begin_with(BEGIN).await
+                }
+                begun => begun,
+            }
+            .map(Write::Sqlite),
             Self::Postgres(pool) => pool.begin().await.map(Write::Postgres),
         }
     }

@@ -2,6 +2,9 @@ use std::path::Path;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgDatabaseError;
+use sqlx::sqlite::SqliteError;
 
 use super::open;
 use super::sql::{Pool, Row, Write, query};
@@ -10,6 +13,13 @@ use super::sql::{Pool, Row, Write, query};
 const WRITE_LOCK: i64 = 0x7265_7472_6f01;
 /// Classes and codes of PostgreSQL's errors that say that it, or the connection, is away or overloaded for now.
 const OUTAGES: &[&str] = &["08", "57P", "53300", "25P03", "55P03"];
+/// PostgreSQL's code for a full disk.
+const DISK_FULL: &str = "53100";
+/// Result codes of SQLite; those of a call that reads or writes a file have the call in their second byte.
+const SQLITE_BUSY: u32 = 5;
+const SQLITE_FULL: u32 = 13;
+const SQLITE_IOERR_WRITE: u32 = 10 | 3 << 8;
+const SQLITE_IOERR_SHMSIZE: u32 = 10 | 19 << 8;
 
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogueError {
@@ -26,16 +36,38 @@ pub enum CatalogueError {
 }
 
 impl CatalogueError {
-    /// Whether the database does not answer for now: no fault of what was asked, and what passes without a new start.
+    /// Whether the database does not answer for now, or another process holds it for longer than a statement waits: no fault of what was
+    /// asked, and what passes without a new start.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Sql(sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut) => true,
-            Self::Sql(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| OUTAGES.iter().any(|outage| code.starts_with(outage)))
+            Self::Sql(error) => {
+                is_sqlite_busy(error)
+                    || postgres_code(error).is_some_and(|code| OUTAGES.iter().any(|outage| code.starts_with(outage)))
             }
             _ => false,
         }
     }
+
+    /// Whether the catalogue's disk took no more: it is full, or this process may write no more to it.
+    pub fn is_of_room(&self) -> bool {
+        let Self::Sql(error) = self else { return false };
+        sqlite_code(error).is_some_and(|code| matches!(code, SQLITE_FULL | SQLITE_IOERR_WRITE | SQLITE_IOERR_SHMSIZE))
+            || postgres_code(error).is_some_and(|code| code == DISK_FULL)
+    }
+}
+
+pub(super) fn is_sqlite_busy(error: &sqlx::Error) -> bool {
+    // The low byte of an extended code is the code.
+    sqlite_code(error).is_some_and(|code| code & 0xff == SQLITE_BUSY)
+}
+
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error()?.try_downcast_ref::<SqliteError>()?.code()?.parse().ok()
+}
+
+fn postgres_code(error: &sqlx::Error) -> Option<&str> {
+    Some(error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?.code())
 }
 
 /// A handle to the catalogue: cheap to clone, usable from many tasks and processes at once.
@@ -106,6 +138,15 @@ impl Catalogue {
         }
         Ok(transaction)
     }
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    // The low byte of an extended code is the code.
+    sqlite_code(error).is_some_and(|code| code & 0xff == SQLITE_BUSY)
+}
+
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 /// The time as it is stored: always the same width, so that the order of texts is the order of times.

@@ -53,7 +53,7 @@ async fn a_document_goes_from_pending_to_ready(place: &Place) {
     assert_eq!((pending.title.as_str(), pending.metadata["a'"].as_str().unwrap()), ("It's a 'title'", "b\""));
     assert!(catalogue.has_work().await.unwrap());
 
-    let queued = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let queued = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     assert_eq!(queued.iter().map(|document| document.text.as_str()).collect::<Vec<_>>(), ["one", "two"]);
     assert_eq!(task(&catalogue, &submitted).await, (TaskStatus::Running, 0, 0));
     let tickets = catalogue.begin_write(&queued.iter().collect::<Vec<_>>()).await.unwrap();
@@ -75,16 +75,16 @@ async fn a_document_goes_from_pending_to_ready(place: &Place) {
 async fn an_interrupted_write_is_not_fresh_the_next_time(place: &Place) {
     let before = place.catalogue().await;
     before.submit(&[record("a", "one")]).await.unwrap();
-    let queued = before.take_queued(None, 10, 1000).await.unwrap();
+    let queued = before.take_queued(None, &[], 10, 1000).await.unwrap();
     assert!(before.begin_write(&[&queued[0]]).await.unwrap()[0].fresh);
     before.close().await;
 
     let after = place.catalogue().await;
-    let queued = after.take_queued(None, 10, 1000).await.unwrap();
+    let queued = after.take_queued(None, &[], 10, 1000).await.unwrap();
     assert!(!after.begin_write(&[&queued[0]]).await.unwrap()[0].fresh);
     let elsewhere = NewRecord { collection: CollectionName::parse("c", "other").unwrap(), ..record("a", "two") };
     after.submit(&[elsewhere]).await.unwrap();
-    let queued = after.take_queued(None, 10, 1000).await.unwrap();
+    let queued = after.take_queued(None, &[], 10, 1000).await.unwrap();
     let ticket = after.begin_write(&[&queued[0]]).await.unwrap().remove(0);
     assert_eq!((ticket.fresh, ticket.elsewhere), (true, vec![CollectionName::default()]));
     after.finish(&[(&queued[0], ready())]).await.unwrap();
@@ -94,7 +94,7 @@ async fn an_interrupted_write_is_not_fresh_the_next_time(place: &Place) {
 async fn a_newer_submission_supersedes_and_settles_both_tasks(place: &Place) {
     let catalogue = place.catalogue().await;
     let first = catalogue.submit(&[record("a", "old"), record("b", "b")]).await.unwrap();
-    let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let taken = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     let second = catalogue.submit(&[record("a", "new")]).await.unwrap();
     let tickets = catalogue.begin_write(&taken.iter().collect::<Vec<_>>()).await.unwrap();
     assert_eq!(tickets.iter().map(|ticket| ticket.seq).collect::<Vec<_>>(), [taken[1].seq], "the old text is not written");
@@ -102,7 +102,7 @@ async fn a_newer_submission_supersedes_and_settles_both_tasks(place: &Place) {
     assert_eq!(catalogue.document(&id("a")).await.unwrap().unwrap().status, DocumentStatus::Pending);
     assert_eq!(task(&catalogue, &first).await, (TaskStatus::Running, 1, 0));
 
-    let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let taken = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     assert_eq!(taken.iter().map(|document| document.text.as_str()).collect::<Vec<_>>(), ["new"]);
     catalogue.begin_write(&[&taken[0]]).await.unwrap();
     catalogue.finish(&[(&taken[0], ready())]).await.unwrap();
@@ -114,7 +114,7 @@ async fn a_newer_submission_supersedes_and_settles_both_tasks(place: &Place) {
 async fn a_failed_document_says_why_and_keeps_its_text(place: &Place) {
     let catalogue = place.catalogue().await;
     let submitted = catalogue.submit(&[record("a", "one"), record("b", "two")]).await.unwrap();
-    let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let taken = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     let failed = Outcome::Failed { reason: "no vectors".to_owned() };
     catalogue.finish(&[(&taken[0], failed), (&taken[1], ready())]).await.unwrap();
     let task = catalogue.task(submitted.id).await.unwrap().unwrap();
@@ -129,7 +129,7 @@ async fn a_failed_document_says_why_and_keeps_its_text(place: &Place) {
 async fn a_removal_withdraws_the_text_and_is_remembered(place: &Place) {
     let before = place.catalogue().await;
     let submitted = before.submit(&[record("a", "one")]).await.unwrap();
-    let taken = before.take_queued(None, 10, 1000).await.unwrap();
+    let taken = before.take_queued(None, &[], 10, 1000).await.unwrap();
     before.begin_write(&[&taken[0]]).await.unwrap();
     assert!(!before.begin_removal(&id("b")).await.unwrap());
     assert!(before.begin_removal(&id("a")).await.unwrap());
@@ -160,7 +160,7 @@ async fn a_ready_document_is_known_by_the_hash_of_its_content(place: &Place) {
     catalogue.submit(&[record("a", "one"), record("b", "two")]).await.unwrap();
     assert!(catalogue.ready_hashes(&ids).await.unwrap().is_empty(), "what waits may still fail");
     assert_eq!(catalogue.count_chunks(&ids).await.unwrap(), 0);
-    let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let taken = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     let failed = Outcome::Failed { reason: "no vectors".to_owned() };
     catalogue.finish(&[(&taken[0], ready()), (&taken[1], failed)]).await.unwrap();
     let hashes = catalogue.ready_hashes(&ids).await.unwrap();
@@ -168,7 +168,7 @@ async fn a_ready_document_is_known_by_the_hash_of_its_content(place: &Place) {
     assert_eq!(catalogue.count_chunks(&ids).await.unwrap(), 2);
     catalogue.submit(&[record("a", "other")]).await.unwrap();
     assert!(catalogue.ready_hashes(&ids).await.unwrap().is_empty());
-    let taken = catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let taken = catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     catalogue.finish(&[(&taken[0], ready())]).await.unwrap();
     assert_eq!(catalogue.ready_hashes(&ids).await.unwrap()[&a], "hash of other");
     catalogue.begin_removal(&a).await.unwrap();
@@ -226,12 +226,12 @@ async fn a_batch_is_bounded_by_bytes_and_never_empty(place: &Place) {
     let catalogue = place.catalogue().await;
     catalogue.submit(&[record("a", &"x".repeat(50)), record("b", "y"), record("c", "z")]).await.unwrap();
     let ids = |queued: Vec<QueuedDocument>| queued.into_iter().map(|document| document.id).collect::<Vec<_>>();
-    assert_eq!(ids(catalogue.take_queued(None, 10, 10).await.unwrap()), [id("a")]);
-    assert_eq!(ids(catalogue.take_queued(None, 10, 51).await.unwrap()), [id("a"), id("b")]);
-    let taken = catalogue.take_queued(None, 2, 1000).await.unwrap();
+    assert_eq!(ids(catalogue.take_queued(None, &[], 10, 10).await.unwrap()), [id("a")]);
+    assert_eq!(ids(catalogue.take_queued(None, &[], 10, 51).await.unwrap()), [id("a"), id("b")]);
+    let taken = catalogue.take_queued(None, &[], 2, 1000).await.unwrap();
     let after = Some(taken[0].seq);
     assert_eq!(ids(taken), [id("a"), id("b")]);
-    assert_eq!(ids(catalogue.take_queued(after, 1, 1000).await.unwrap()), [id("b")]);
+    assert_eq!(ids(catalogue.take_queued(after, &[], 1, 1000).await.unwrap()), [id("b")]);
 }
 
 async fn a_list_is_read_page_by_page_while_it_changes(place: &Place) {
@@ -320,7 +320,7 @@ async fn workers_claim_documents_of_their_own_until_their_leases_end() {
     }
     let mut all = Vec::new();
     for _ in 0..3 {
-        let claims = workers.map(|worker| catalogue.claim_queued(worker, true, 4, 1000));
+        let claims = workers.map(|worker| catalogue.claim_queued(worker, true, &[], 4, 1000));
         for claimed in futures::future::try_join_all(claims).await.unwrap() {
             all.extend(claimed.into_iter().map(|document| document.id.as_str().to_owned()));
         }
@@ -329,13 +329,13 @@ async fn workers_claim_documents_of_their_own_until_their_leases_end() {
     all.sort();
     all.dedup();
     assert_eq!(all.len(), 40);
-    assert!(catalogue.claim_queued("worker/a", true, 100, 1000).await.unwrap().is_empty());
-    let own = catalogue.claim_queued("worker/a", false, 100, 1000).await.unwrap();
+    assert!(catalogue.claim_queued("worker/a", true, &[], 100, 1000).await.unwrap().is_empty());
+    let own = catalogue.claim_queued("worker/a", false, &[], 100, 1000).await.unwrap();
     assert_eq!(own.len(), 12, "one that has nothing at hand begins anew with what it had");
 
     catalogue.end_leases().await;
     catalogue.take_lease("worker/e", "test").await.unwrap().unwrap();
-    assert_eq!(catalogue.claim_queued("worker/e", true, 100, 1000).await.unwrap().len(), 40, "the others are gone");
+    assert_eq!(catalogue.claim_queued("worker/e", true, &[], 100, 1000).await.unwrap().len(), 40, "the others are gone");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -388,4 +388,19 @@ async fn a_catalogue_that_nobody_answers_for_is_given_up_with_the_reason() {
     let folder = tempfile::tempdir().unwrap();
     let error = Catalogue::open(folder.path(), Some("postgres://me:secret@127.0.0.1:1/retro")).await.err().unwrap().to_string();
     assert!(error.contains("postgres://127.0.0.1:1/retro") && error.contains("refused") && !error.contains("secret"), "{error}");
+}
+
+#[tokio::test]
+async fn after_a_full_disk_the_catalogue_is_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let catalogue = Catalogue::open(folder.path(), None).await.unwrap();
+    // Of this connection only, as is the transaction that SQLite ends by itself.
+    let mut transaction = catalogue.write().await.unwrap();
+    query("PRAGMA max_page_count = 1").execute(&mut transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    let error = catalogue.submit(&[record("a", &"no room ".repeat(10_000))]).await.unwrap_err();
+    assert!(error.is_of_room() && !error.is_outage(), "{error}");
+    let submitted = catalogue.submit(&[record("a", "one")]).await.unwrap();
+    assert_eq!(task(&catalogue, &submitted).await, (TaskStatus::Queued, 0, 0));
+    assert_eq!(catalogue.document(&id("a")).await.unwrap().unwrap().revision, 1, "the first was not taken in");
 }

@@ -1,11 +1,13 @@
 //! What the lower floors can fail with, as errors of the API.
 
+use std::io;
+
 use super::problem::{ApiError, Code};
 use crate::catalogue::CatalogueError;
 use crate::embedder::EmbedderError;
 use crate::generate::{GenerateError, RetrievalError};
 use crate::ingest::IngestError;
-use crate::neighbours::DatabaseError;
+use crate::neighbours::{DatabaseError, is_of_room};
 
 impl From<GenerateError> for ApiError {
     fn from(error: GenerateError) -> Self {
@@ -40,7 +42,20 @@ fn of_database(error: &DatabaseError) -> ApiError {
     match error {
         DatabaseError::VersionNotKept { .. } => ApiError::new(Code::VersionNotKept, error.to_string()),
         error if made_anew(error) => ApiError::new(Code::CollectionMadeAnew, error.to_string()),
-        error => ApiError::server(Code::RetrievalFailed, error),
+        error => named(ApiError::server(Code::RetrievalFailed, error), error),
+    }
+}
+
+/// The error with what failed: which collection it was is no secret to whoever asked for it. The rest is for the log.
+fn named(answer: ApiError, error: &DatabaseError) -> ApiError {
+    match error {
+        DatabaseError::Store { doing, .. } => {
+            ApiError { detail: format!("the database cannot {doing}; the server's log has the reason"), ..answer }
+        }
+        DatabaseError::Corrupt { collection, .. } => {
+            ApiError { detail: format!("collection {collection:?} is damaged; the server's log has the reason"), ..answer }
+        }
+        _ => answer,
     }
 }
 
@@ -53,6 +68,9 @@ impl From<EmbedderError> for ApiError {
 
 impl From<CatalogueError> for ApiError {
     fn from(error: CatalogueError) -> Self {
+        if error.is_of_room() {
+            return Self::server(Code::InsufficientStorage, error);
+        }
         if error.is_outage() { Self::unavailable(error) } else { Self::server(Code::Internal, error) }
     }
 }
@@ -60,10 +78,12 @@ impl From<CatalogueError> for ApiError {
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         match error {
-            IngestError::Database(error) if made_anew(&error) => error.into(),
             IngestError::Database(error @ DatabaseError::NoLeave { .. }) => Self::unavailable(error),
             IngestError::Catalogue(error) => error.into(),
             IngestError::KeyUsed => Self::new(Code::IdempotencyKeyUsed, Code::IdempotencyKeyUsed.example()),
+            error if error.is_of_room() => Self::server(Code::InsufficientStorage, error),
+            IngestError::Database(error) if made_anew(&error) => error.into(),
+            IngestError::Database(error) => named(Self::server(Code::Internal, &error), &error),
             error => Self::server(Code::Internal, error),
         }
     }
@@ -83,6 +103,12 @@ impl ApiError {
     /// The server takes no work yet. Loading takes seconds, of a large model on a cold disk more.
     pub fn loading() -> Self {
         Self::new(Code::Loading, Code::Loading.example()).with_retry_after(2)
+    }
+
+    /// A file cannot be written.
+    pub fn unwritten(what: &str, error: &io::Error) -> Self {
+        let code = if is_of_room(error) { Code::InsufficientStorage } else { Code::Internal };
+        Self::server(code, format_args!("{what} cannot be written: {error}"))
     }
 
     /// The server takes no more work.

@@ -73,7 +73,8 @@ codes! {
     RetrievalFailed "retrieval_failed" INTERNAL_SERVER_ERROR "The retrieval failed" "the neighbours could not be found; the server's log has the reason";
     EmbeddingFailed "embedding_failed" INTERNAL_SERVER_ERROR "The embedder failed" "the texts could not be embedded; the server's log has the reason";
     CollectionMadeAnew "collection_made_anew" SERVICE_UNAVAILABLE "The collection was made anew" "collection \"wiki\" was made anew with another embedder while this program ran; it has to be started again";
-    CatalogueUnavailable "catalogue_unavailable" SERVICE_UNAVAILABLE "The catalogue cannot be reached" "the catalogue does not answer for now; try again in 5 seconds";
+    CatalogueUnavailable "catalogue_unavailable" SERVICE_UNAVAILABLE "The catalogue cannot be used now" "the catalogue does not answer, or another program holds it; try again in 5 seconds";
+    InsufficientStorage "insufficient_storage" INSUFFICIENT_STORAGE "The disk has no room" "the server's disk is full; send it again when there is room";
     Internal "internal" INTERNAL_SERVER_ERROR "The server failed" "the server failed; its log has the reason";
     TimedOut "timed_out" GATEWAY_TIMEOUT "The answer took too long" "the answer did not begin within 60 seconds (setting request_seconds)";
     Loading "loading" SERVICE_UNAVAILABLE "The server is starting" "the model is being loaded; try again in 2 seconds";

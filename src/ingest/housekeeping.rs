@@ -68,7 +68,13 @@ impl Ingest {
         let database = self.inner.database.clone();
         let mut changed = Vec::new();
         for collection in database.collections().await? {
-            let version = database.version(&collection).await?;
+            let version = match database.version(&collection).await {
+                Ok(version) => version,
+                Err(error) => {
+                    tracing::warn!(%collection, %error, "housekeeping cannot read the collection");
+                    continue;
+                }
+            };
             if housekeeping.settled.get(&collection) != Some(&version) {
                 changed.push((collection, version));
             }

@@ -20,6 +20,7 @@ mod pipeline;
 mod reindex;
 mod removal;
 mod skipped;
+mod stalled;
 mod tasks;
 mod worker;
 
@@ -39,7 +40,7 @@ pub use skipped::{SkippedFile, SkippedFiles};
 
 use crate::catalogue::CatalogueError;
 use crate::names::{CollectionName, DocumentId};
-use crate::neighbours::DatabaseError;
+use crate::neighbours::{DatabaseError, is_of_room};
 
 #[derive(Debug, thiserror::Error)]
 pub enum IngestError {
@@ -63,4 +64,16 @@ pub enum IngestError {
     Scratch { path: PathBuf, source: std::io::Error },
     #[error("a part of the work ended early: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
+}
+
+impl IngestError {
+    /// Whether a disk took no more.
+    pub fn is_of_room(&self) -> bool {
+        match self {
+            Self::Catalogue(error) => error.is_of_room(),
+            Self::Database(error) => error.is_of_room(),
+            Self::Lock { source, .. } | Self::Scratch { source, .. } => is_of_room(source),
+            _ => false,
+        }
+    }
 }

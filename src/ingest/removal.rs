@@ -1,4 +1,7 @@
+use std::collections::BTreeSet;
+
 use super::locks::ChangeGuard;
+use super::stalled::Stalled;
 use super::{Ingest, IngestError};
 use crate::catalogue::{Labels, Submitted};
 use crate::names::{CollectionName, DocumentId};
@@ -61,8 +64,8 @@ impl Ingest {
         Ok(self.inner.catalogue.documents_where(collection, accepts).await?)
     }
 
-    /// Completes promised removals that a crash or an error has left.
-    pub(super) async fn complete_removals(&self) -> Result<(), IngestError> {
+    /// Completes promised removals that a crash or an error has left, but for those from collections that cannot be written for now.
+    pub(super) async fn complete_removals(&self, stalled: &mut Stalled) -> Result<(), IngestError> {
         let catalogue = &self.inner.catalogue;
         if catalogue.promised_removals().await?.is_empty() && catalogue.promised_collection_removals().await?.is_empty() {
             return Ok(());
@@ -70,9 +73,35 @@ impl Ingest {
         let guard = self.inner.changes.hold().await?;
         // Read again: what was promised before may be done, and the document or the collection be there again.
         for collection in catalogue.promised_collection_removals().await? {
-            self.remove_collection(&guard, &collection).await?;
+            if stalled.holds(&collection) {
+                continue;
+            }
+            match self.remove_collection(&guard, &collection).await {
+                Err(IngestError::Database(error)) => stalled.note(&collection, &error),
+                removed => {
+                    removed?;
+                    stalled.forget(&collection);
+                }
+            }
         }
-        self.remove_promised(&guard, &catalogue.promised_removals().await?).await
+        let database = guard.over(&self.inner.database);
+        for part in catalogue.promised_removals().await?.chunks(REMOVED_TOGETHER) {
+            let mut removed: BTreeSet<_> = part.iter().cloned().collect();
+            for (collection, documents) in catalogue.placements_of(part).await? {
+                if !stalled.holds(&collection) {
+                    match database.delete_documents(&collection, &documents).await {
+                        Err(error) => stalled.note(&collection, &error),
+                        Ok(()) => {
+                            stalled.forget(&collection);
+                            continue;
+                        }
+                    }
+                }
+                removed.retain(|id| !documents.contains(id));
+            }
+            catalogue.finish_removals(&removed.into_iter().collect::<Vec<_>>()).await?;
+        }
+        Ok(())
     }
 
     pub(super) async fn remove_promised(&self, guard: &ChangeGuard, ids: &[DocumentId]) -> Result<(), IngestError> {

@@ -5,11 +5,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::housekeeping::{Housekeeping, When};
 use super::locks::{ChangeGuard, WorkerGuard};
+use super::stalled::Stalled;
 use super::{Ingest, IngestError};
 use crate::catalogue::{Outcome, QueuedDocument};
 use crate::metrics::{self, Taken};
 use crate::names::{CollectionName, DocumentId};
-use crate::neighbours::{DatabaseError, Entry, SourceText};
+use crate::neighbours::{Database, DatabaseError, Entry, SourceText};
 
 /// Most documents of one batch.
 const BATCH_DOCUMENTS: u32 = 64;
@@ -17,10 +18,9 @@ const BATCH_DOCUMENTS: u32 = 64;
 const BATCH_BYTES: u64 = 128 << 10;
 /// How often the worker looks for what another process has submitted.
 const IDLE_POLL: Duration = Duration::from_millis(300);
-/// Attempts at a batch that the retrieval database does not take.
-const WRITE_ATTEMPTS: u32 = 5;
 /// Longest pause after an error.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
 /// A document on its way, and what became of it so far.
 pub(super) struct Prepared {
     /// Its text has gone into the chunks.
@@ -31,16 +31,27 @@ pub(super) struct Prepared {
 
 /// Documents that one commit puts into one collection.
 type Group<'a> = (&'a CollectionName, Vec<(DocumentId, Vec<Entry>)>);
+/// Collections that could not be written, with the reason.
+pub(super) type Unwritten = Vec<(CollectionName, DatabaseError)>;
+
+/// What the worker keeps from one round to the next.
+struct Work {
+    housekeeping: Housekeeping,
+    /// What the last round prepared.
+    unwritten: Vec<Prepared>,
+    stalled: Stalled,
+    /// Rounds that failed, one after the other.
+    failures: u32,
+}
 
 impl Ingest {
     /// Takes documents in as they are submitted, by this process or another, until `stop`; then completes the write at hand and returns.
     /// Of all processes that run this on the same stores of one machine, one works at a time; when it ends, however it ends, another goes
     /// on. Where the catalogue is shared all of them work, each on documents that it has claimed.
     ///
-    /// A document that cannot be chunked or embedded fails. One that the retrieval database does not take, though it answers, fails after
-    /// some attempts.
-    /// Chunks of an earlier revision that was ready are found as before in either case, and the text that failed can still be read.
-    /// Errors of the catalogue fail no document: the worker tries again until it can.
+    /// A document that cannot be chunked or embedded fails. Where a store cannot be written, which is no document's fault, those that were to
+    /// be written wait and are tried again until it can; collections that can be written go on meanwhile. Chunks of an earlier revision that
+    /// was ready are found as before in either case, and the text that failed or waits can still be read.
     ///
     /// # Errors
     /// The lock file cannot be used.
@@ -49,41 +60,42 @@ impl Ingest {
         let Some(mut worker) = take().await? else {
             return Ok(());
         };
-        let mut housekeeping = Housekeeping::new();
-        let (mut unwritten, mut failures) = (Vec::new(), 0);
+        let mut work =
+            Work { housekeeping: Housekeeping::new(), unwritten: Vec::new(), stalled: Stalled::default(), failures: 0 };
         while !stop.is_cancelled() {
             if worker.is_lost() {
                 // Others have what this one had taken.
-                unwritten.clear();
+                work.unwritten.clear();
                 let Some(again) = take().await? else { break };
                 worker = again;
             }
-            let pause = match self.round(&worker, &mut housekeeping, &mut unwritten, &stop).await {
+            let done = self.round(&worker, &mut work, &stop).await;
+            if let (Some(claim), waiting @ [_, ..]) = (worker.claim(), &work.stalled.waiting()[..]) {
+                // Another may be able to: it may have the embedder that a collection was made anew with. If not, the claim ends with the lease.
+                let _ = self.inner.catalogue.unclaim(claim, waiting).await;
+            }
+            let pause = match done {
                 Ok(true) => {
-                    failures = 0;
+                    work.failures = 0;
                     continue;
                 }
                 Ok(false) => {
-                    failures = 0;
+                    work.failures = 0;
                     IDLE_POLL
                 }
                 Err(error) => {
                     tracing::error!(%error, "documents cannot be taken in for now");
-                    failures += 1;
-                    if let (Some(claim), true) = (worker.claim(), unwritten.is_empty()) {
-                        // Another may be able to: it may have the embedder that a collection was made anew with.
-                        let _ = self.inner.catalogue.unclaim(claim).await;
-                    }
-                    pause_after(failures)
+                    work.failures += 1;
+                    pause_after(work.failures)
                 }
             };
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.inner.work.notified() => {}
+                () = self.inner.work.notified(), if work.failures == 0 => {}
                 () = tokio::time::sleep(pause) => {}
             }
         }
-        drop((worker, housekeeping));
+        drop((worker, work));
         if let Some(leases) = &self.inner.leases {
             leases.given_back().await;
         }
@@ -106,35 +118,26 @@ impl Ingest {
 
     /// Does a piece of work; gives whether there was one. Writes what the last round prepared while it prepares the next batch, so that the
     /// embedder waits for no disk.
-    async fn round(
-        &self,
-        worker: &WorkerGuard,
-        housekeeping: &mut Housekeeping,
-        unwritten: &mut Vec<Prepared>,
-        stop: &CancellationToken,
-    ) -> Result<bool, IngestError> {
-        if unwritten.is_empty() && !self.inner.catalogue.has_work().await? {
-            self.keep_house(housekeeping, When::Idle).await?;
+    async fn round(&self, worker: &WorkerGuard, work: &mut Work, stop: &CancellationToken) -> Result<bool, IngestError> {
+        if work.unwritten.is_empty() && !self.inner.catalogue.has_work().await? {
+            self.keep_house(&mut work.housekeeping, When::Idle).await?;
             return Ok(false);
         }
         // A removal that fails holds up no document.
-        let removals = self.complete_removals().await;
-        let Some(documents) = self.take(worker, unwritten, stop).await? else {
+        let removals = self.complete_removals(&mut work.stalled).await;
+        let Some(documents) = self.take(worker, work, stop).await? else {
             return Ok(false);
         };
+        let Work { housekeeping, unwritten, stalled, .. } = work;
         let writing = std::mem::take(unwritten);
-        let worked = !documents.is_empty() || !writing.is_empty();
-        let collections: BTreeSet<_> = documents.iter().map(|document| &document.collection).collect();
-        for collection in collections {
-            match self.inner.database.exists(collection).await {
-                // Before they are embedded in vain, again and again.
-                Err(error) if error.is_of_identity() => return Err(error.into()),
-                _ => {}
-            }
+        let documents = self.writable(documents, stalled).await;
+        if documents.is_empty() && writing.is_empty() {
+            self.keep_house(housekeeping, When::Idle).await?;
+            return removals.map(|()| false);
         }
         let write = async {
             let written = match writing.is_empty() {
-                true => Ok(()),
+                true => Ok(Unwritten::new()),
                 false => {
                     housekeeping.note_write();
                     self.write(&writing, stop).await
@@ -144,74 +147,84 @@ impl Ingest {
             written
         };
         let (prepared, written) = tokio::join!(self.prepare(documents, stop), write);
-        written?;
+        let failed = written?;
+        for Prepared { document, .. } in &writing {
+            if failed.iter().all(|(collection, _)| *collection != document.collection) {
+                stalled.forget(&document.collection);
+            }
+        }
+        for (collection, error) in &failed {
+            stalled.note(collection, error);
+        }
         let Some(prepared) = prepared else {
             return Ok(false);
         };
         *unwritten = prepared;
         self.keep_house(housekeeping, When::Busy).await?;
-        removals.map(|()| worked)
+        removals.map(|()| true)
     }
 
     /// The documents that come after those that are yet to be written. None if `stop` came before.
     async fn take(
         &self,
         worker: &WorkerGuard,
-        unwritten: &[Prepared],
+        work: &mut Work,
         stop: &CancellationToken,
     ) -> Result<Option<Vec<QueuedDocument>>, IngestError> {
         let catalogue = &self.inner.catalogue;
+        let after = work.unwritten.last().map(|prepared| prepared.document.seq);
+        if after.is_some() && work.stalled.is_due() {
+            // What waits for another attempt comes before what was taken last.
+            return Ok(Some(Vec::new()));
+        }
+        if after.is_none() {
+            work.stalled.try_again();
+        }
+        let except = work.stalled.waiting();
+        // After an error one document shows whether all is well again; the others need not be embedded in vain.
+        let most = if work.failures == 0 { BATCH_DOCUMENTS } else { 1 };
         if let Some(claim) = worker.claim() {
-            return Ok(Some(catalogue.claim_queued(claim, !unwritten.is_empty(), BATCH_DOCUMENTS, BATCH_BYTES).await?));
+            return Ok(Some(catalogue.claim_queued(claim, after.is_some(), &except, most, BATCH_BYTES).await?));
         }
         // Whoever holds the lock may be at documents that are in the queue only for the case that it is killed.
         let Some(_guard) = self.inner.changes.hold_unless(stop).await? else { return Ok(None) };
-        let after = unwritten.last().map(|prepared| prepared.document.seq);
-        Ok(Some(catalogue.take_queued(after, BATCH_DOCUMENTS, BATCH_BYTES).await?))
+        Ok(Some(catalogue.take_queued(after, &except, most, BATCH_BYTES).await?))
     }
 
-    /// Writes a batch, which may take some attempts, and notes what became of each document.
-    async fn write(&self, prepared: &[Prepared], stop: &CancellationToken) -> Result<(), IngestError> {
-        let mut attempt = 1;
+    /// Those of `documents` whose collections can be read, so that the others are not embedded in vain, again and again.
+    async fn writable(&self, mut documents: Vec<QueuedDocument>, stalled: &mut Stalled) -> Vec<QueuedDocument> {
+        let collections: BTreeSet<_> = documents.iter().map(|document| document.collection.clone()).collect();
+        for collection in collections {
+            if let Err(error) = self.inner.database.exists(&collection).await {
+                stalled.note(&collection, &error);
+                documents.retain(|document| document.collection != collection);
+            }
+        }
+        documents
+    }
+
+    /// Writes a batch, and notes what became of each document.
+    async fn write(&self, prepared: &[Prepared], stop: &CancellationToken) -> Result<Unwritten, IngestError> {
         loop {
             let Some(guard) = self.inner.changes.hold_unless(stop).await? else {
-                return Ok(());
+                return Ok(Unwritten::new());
             };
-            let written = self.write_held(&guard, prepared).await;
+            let unwritten = self.write_held(&guard, prepared).await?;
             drop(guard);
-            let error = match written {
-                // It is this process that failed, and not what was written; whoever has taken it meanwhile is passed over.
-                Err(IngestError::Database(error @ DatabaseError::NoLeave { .. })) => {
-                    tracing::warn!(%error, "a batch of documents is written again");
-                    tokio::select! {
-                        () = stop.cancelled() => return Ok(()),
-                        () = tokio::time::sleep(pause_after(1)) => continue,
-                    }
-                }
-                // Documents wait in the catalogue for a process that fits the collection.
-                Err(IngestError::Database(error)) if !error.is_of_identity() => error,
-                other => return other,
+            let Some((_, error)) = unwritten.iter().find(|(_, error)| matches!(error, DatabaseError::NoLeave { .. })) else {
+                return Ok(unwritten);
             };
-            tracing::warn!(%error, attempt, "a batch of documents cannot be written");
-            // Where the database is away as a whole, documents wait until it comes back.
-            if attempt == WRITE_ATTEMPTS && self.inner.database.collections().await.is_ok() {
-                let failed = |batch: &Prepared| {
-                    batch.entries.as_ref().err().cloned().unwrap_or_else(|| format!("its chunks cannot be written: {error}"))
-                };
-                let outcomes: Vec<_> =
-                    prepared.iter().map(|batch| (&batch.document, Outcome::Failed { reason: failed(batch) })).collect();
-                return self.finish(&outcomes).await;
-            }
+            // It is this process that failed, and not the collection; what another has taken meanwhile is passed over.
+            tracing::warn!(%error, "a batch of documents is written again");
             tokio::select! {
-                () = stop.cancelled() => return Ok(()),
-                () = tokio::time::sleep(pause_after(attempt)) => {}
+                () = stop.cancelled() => return Ok(Unwritten::new()),
+                () = tokio::time::sleep(pause_after(1)) => {}
             }
-            attempt = WRITE_ATTEMPTS.min(attempt + 1);
         }
     }
 
-    /// Writes what was prepared, and notes what became of it.
-    pub(super) async fn write_held(&self, guard: &ChangeGuard, prepared: &[Prepared]) -> Result<(), IngestError> {
+    /// Writes what was prepared, and notes what became of it. Documents of collections that cannot be written stay in the queue.
+    pub(super) async fn write_held(&self, guard: &ChangeGuard, prepared: &[Prepared]) -> Result<Unwritten, IngestError> {
         let database = guard.over(&self.inner.database);
         let mut outcomes: Vec<(&QueuedDocument, Outcome)> = Vec::with_capacity(prepared.len());
         let mut writable: BTreeMap<i64, (&QueuedDocument, &Vec<Entry>)> = BTreeMap::new();
@@ -229,18 +242,33 @@ impl Ingest {
             let group = groups.entry((document.collection.as_str(), ticket.fresh));
             group.or_insert_with(|| (&document.collection, Vec::new())).1.push((document.id.clone(), entries.clone()));
         }
+        let (mut failed, mut refused) = (Unwritten::new(), BTreeMap::new());
         for ((_, fresh), (collection, documents)) in groups {
-            database.replace_documents(collection, documents, fresh).await?;
+            match database.replace_documents(collection, documents, fresh).await {
+                Err(error) if error.is_of_content() => drop(refused.insert((collection, fresh), error.to_string())),
+                Err(error) => failed.push((collection.clone(), error)),
+                Ok(()) => {}
+            }
         }
         for ticket in &tickets {
             let (document, entries) = writable[&ticket.seq];
-            for collection in &ticket.elsewhere {
-                database.delete_documents(collection, std::slice::from_ref(&document.id)).await?;
+            if failed.iter().any(|(collection, _)| *collection == document.collection) {
+                continue;
             }
-            let tokens = entries.iter().map(|entry| entry.neighbour_tokens.len() as u64).sum();
-            outcomes.push((document, Outcome::Ready { chunks: entries.len() as u64, tokens }));
+            if let Some(reason) = refused.get(&(&document.collection, ticket.fresh)) {
+                outcomes.push((document, Outcome::Failed { reason: format!("its chunks cannot be written: {reason}") }));
+                continue;
+            }
+            match leave(&database, &document.id, &ticket.elsewhere).await {
+                Ok(()) => {
+                    let tokens = entries.iter().map(|entry| entry.neighbour_tokens.len() as u64).sum();
+                    outcomes.push((document, Outcome::Ready { chunks: entries.len() as u64, tokens }));
+                }
+                Err(error) => failed.push((document.collection.clone(), error)),
+            }
         }
-        self.finish(&outcomes).await
+        self.finish(&outcomes).await?;
+        Ok(failed)
     }
 
     async fn finish(&self, outcomes: &[(&QueuedDocument, Outcome)]) -> Result<(), IngestError> {
@@ -260,6 +288,14 @@ impl Ingest {
     }
 }
 
-fn pause_after(failures: u32) -> Duration {
+pub(super) fn pause_after(failures: u32) -> Duration {
     (Duration::from_millis(250) * 2_u32.saturating_pow(failures)).min(LONGEST_PAUSE)
+}
+
+/// Removes a document from collections that it is no longer in.
+async fn leave(database: &Database, document: &DocumentId, collections: &[CollectionName]) -> Result<(), DatabaseError> {
+    for collection in collections {
+        database.delete_documents(collection, std::slice::from_ref(document)).await?;
+    }
+    Ok(())
 }

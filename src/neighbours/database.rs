@@ -101,10 +101,39 @@ impl DatabaseError {
     pub fn is_of_identity(&self) -> bool {
         matches!(self, Self::OtherIdentity { .. } | Self::MadeAnew { .. })
     }
+
+    /// Whether what was to be written can be written nowhere: no fault of the store.
+    pub fn is_of_content(&self) -> bool {
+        matches!(self, Self::Dimension { .. } | Self::NotFinite | Self::Layout(_))
+    }
+
+    /// Whether the disk took no more.
+    pub fn is_of_room(&self) -> bool {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = match self {
+            Self::Sync(error) | Self::Remove(error) | Self::Measure(error) => Some(error),
+            other => Some(other),
+        };
+        while let Some(error) = cause {
+            if error.downcast_ref::<std::io::Error>().is_some_and(is_of_room) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
+/// Whether a disk took no more: it is full, or this process may write no more to it.
+pub fn is_of_room(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    // One that another wraps is not found among its causes.
+    let wrapped = error.get_ref().and_then(|inner| inner.downcast_ref::<std::io::Error>());
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge) || wrapped.is_some_and(is_of_room)
 }
 
 impl Database {
-    /// Opens, or begins, the database at `uri`: a folder, or a part of an object store, as in `s3://bucket/prefix`.
+    /// Opens, or begins, the database at `uri`: a folder, or a part of an object store, as in `s3://bucket/prefix`. A collection whose files
+    /// are damaged is named in the log, and again by each call that needs it.
     ///
     /// # Errors
     /// The place cannot be used, or one of its collections was made with another identity.
@@ -115,7 +144,12 @@ impl Database {
         }
         let database = Self::connected(connect(uri, memory).await?, identity, folder, memory);
         for collection in database.collections().await? {
-            database.table(&collection).await?;
+            match database.table(&collection).await {
+                Err(error) if error.is_of_identity() => return Err(error),
+                // The others are none the worse for it; whoever asks for this one is told.
+                Err(error) => tracing::error!(%collection, %error, "the collection cannot be opened"),
+                Ok(_) => {}
+            }
         }
         Ok(database)
     }
@@ -158,7 +192,8 @@ impl Database {
         let Some(connection) = connect_existing(uri).await? else { return Ok(None) };
         let doing = |source| store(format!("open {uri}"), source);
         for name in collection_names(&connection).await? {
-            let table = connection.open_table(name.as_str()).execute().await.map_err(doing)?;
+            // One that is damaged is named where it is opened to be read.
+            let Ok(table) = connection.open_table(name.as_str()).execute().await else { continue };
             if let Some(embedder) = Identity::embedder_of(table.schema().await.map_err(doing)?.metadata()) {
                 return Ok(Some(embedder.to_owned()));
             }

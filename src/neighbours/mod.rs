@@ -27,7 +27,7 @@ mod write;
 mod tests;
 
 pub use collection::{Figures, KeptVersion, KeptVersions};
-pub use database::{Database, DatabaseError, Memory, Stats};
+pub use database::{Database, DatabaseError, Memory, Stats, is_of_room};
 pub use effort::Effort;
 pub use entry::{Entry, Neighbour, StoredChunk};
 pub use fence::Leave;

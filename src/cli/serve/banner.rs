@@ -44,7 +44,14 @@ async fn parts(app: &App, address: SocketAddr) -> anyhow::Result<Vec<(&'static s
     ];
     let collections = app.parts.database.collections().await?;
     for name in collections.iter().take(NAMED) {
-        parts.push(("collection", format!("{name} ({} chunks)", app.parts.database.stats(name).await?.chunks)));
+        parts.push((
+            "collection",
+            match app.parts.database.stats(name).await {
+                Ok(stats) => format!("{name} ({} chunks)", stats.chunks),
+                // The others are served.
+                Err(error) => format!("{name} cannot be read: {error}"),
+            },
+        ));
     }
     if collections.is_empty() {
         parts.push(("collections", "none yet; `retro ingest samples` puts the sample documents in".to_owned()));

@@ -9,12 +9,16 @@ use super::routes::{Need, need};
 use crate::http::openai;
 use crate::http::openapi::PROBLEMS;
 use crate::http::problem::Code;
+use crate::keys::Scope;
 
 /// Name of the scheme, which the page's button to enter a key shows.
 const SCHEME: &str = "key";
 
 /// What the layer before the routes may answer.
 const ERRORS: &[Code] = &[Code::Unauthorized, Code::Forbidden, Code::RateLimited, Code::TimedOut];
+
+/// What every operation may answer that changes the stores.
+const WRITE_ERRORS: &[Code] = &[Code::InsufficientStorage];
 
 /// Routes that answer by themselves while the model loads.
 const ALWAYS: &[&str] = &["/livez", "/readyz"];
@@ -35,6 +39,9 @@ pub fn describe(document: &mut OpenApi) {
             if let Need::Scope(scope) = need(&method, Some(path)) {
                 operation.security = Some(vec![SecurityRequirement::new(SCHEME, [scope.as_str()])]);
                 form.add(&mut operation.responses, ERRORS);
+                if method != Method::GET && matches!(scope, Scope::Ingest | Scope::Admin) {
+                    form.add(&mut operation.responses, WRITE_ERRORS);
+                }
             }
             if !ALWAYS.contains(&path.as_str()) {
                 form.add(&mut operation.responses, &[Code::Loading]);

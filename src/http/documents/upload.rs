@@ -85,7 +85,7 @@ impl Form {
             .map_err(|_| ApiError::new(Code::InvalidMultipart, "the content type names no boundary of the form's parts"))?;
         let meter = Meter { most: app.settings.max_upload_bytes, read: Arc::default(), head: Arc::default() };
         let mut form = Multipart::new(meter.clone().measured(body), boundary);
-        let upload = app.uploads.begin().map_err(|e| ApiError::server(Code::Internal, e))?;
+        let upload = app.uploads.begin().map_err(|e| ApiError::unwritten("an upload", &e))?;
         let mut this = Self { upload, fields: Fields::default(), fingerprint: Fingerprint::new(MULTIPART) };
         loop {
             meter.begin();
@@ -190,7 +190,7 @@ async fn text(name: &str, meter: &Meter, field: &mut Field<'_>) -> Result<String
 
 /// Writes a file's bytes to `path`, or nowhere, and gives their sha256.
 async fn store(meter: &Meter, field: &mut Field<'_>, path: Option<PathBuf>) -> Result<[u8; 32], ApiError> {
-    let failed = |error: std::io::Error| ApiError::server(Code::Internal, format_args!("an upload cannot be written: {error}"));
+    let failed = |error: std::io::Error| ApiError::unwritten("an upload", &error);
     let mut file = match path {
         Some(path) => Some(File::create_new(path).await.map_err(failed)?),
         None => None,

@@ -279,7 +279,9 @@ impl Ingest {
                 Prepared { document, entries: Ok(entries) }
             })
             .collect();
-        self.write_held(&guard, &prepared).await?;
+        if let Some((_, error)) = self.write_held(&guard, &prepared).await?.into_iter().next() {
+            return Err(error.into());
+        }
         self.inner.progress.notify_waiters();
         Ok(true)
     }

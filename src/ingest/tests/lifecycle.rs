@@ -93,7 +93,7 @@ async fn a_deletion_waits_for_the_write_at_hand_and_leaves_no_chunk_of_it() {
     for process in [&writer, &other] {
         writer.submit(vec![input("a", "one")]).await;
         let guard = writer.ingest.inner.changes.hold().await.unwrap();
-        let queued = writer.catalogue.take_queued(None, 10, 1000).await.unwrap();
+        let queued = writer.catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
         writer.catalogue.begin_write(&[&queued[0]]).await.unwrap();
         let ingest = process.ingest.clone();
         let deletion = tokio::spawn(async move { ingest.delete(&id("a")).await });

@@ -66,7 +66,7 @@ async fn chunks_of_a_write_that_was_never_noted_are_replaced() {
     let text = long_text("x");
     let before = Process::start(folder.path(), FakeEmbedder::default()).await;
     let submission = before.submit(vec![input("a", &text)]).await;
-    let queued = before.catalogue.take_queued(None, 10, 1 << 20).await.unwrap();
+    let queued = before.catalogue.take_queued(None, &[], 10, 1 << 20).await.unwrap();
     before.catalogue.begin_write(&[&queued[0]]).await.unwrap();
     let prepared = before.ingest.prepare(queued, &CancellationToken::new()).await.unwrap().remove(0);
     let mut entries = prepared.entries.unwrap();
@@ -128,4 +128,51 @@ async fn one_worker_works_for_all_processes_and_another_takes_over() {
     b.assert_whole(&[("a", "one"), ("b", "two"), ("c", "three")]).await;
     stop_b.cancel();
     worker_b.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_collection_fails_no_document_and_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |collection: &str, name: &str| DocumentInput { collection: Some(collection.to_owned()), ..input(name, name) };
+    let before = Process::start(folder.path(), FakeEmbedder::default()).await;
+    let (stop, worker) = before.worker();
+    before.wait(&before.submit(vec![of("bad", "a"), of("bad", "b"), input("c", "three")]).await).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+    before.catalogue.close().await;
+    let versions = folder.path().join("lance/bad.lance/_versions");
+    let mut manifests: Vec<_> = std::fs::read_dir(&versions).unwrap().map(|entry| entry.unwrap().path()).collect();
+    manifests.retain(|path| path.extension().is_some_and(|extension| extension == "manifest"));
+    let whole: Vec<_> = manifests.iter().map(|path| (path, std::fs::read(path).unwrap())).collect();
+    for (path, bytes) in &whole {
+        std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    }
+
+    let after = Process::start(folder.path(), FakeEmbedder::default()).await;
+    let (stop, worker) = after.worker();
+    let waiting = after.submit(vec![of("bad", "d"), of("bad", "a")]).await;
+    after.ingest.delete(&id("b")).await.unwrap_err();
+    for round in 0..8 {
+        let submission = after.submit(vec![input(&format!("e{round}"), "four")]).await;
+        assert_eq!(after.wait(&submission).await.status, TaskStatus::Succeeded);
+        assert!(after.ingest.delete(&id(&format!("e{round}"))).await.unwrap());
+    }
+    let task = after.ingest.task(waiting.task.id).await.unwrap().unwrap();
+    assert_eq!((task.status.is_final(), task.documents.failed), (false, 0), "{task:?}");
+    for (path, bytes) in &whole {
+        std::fs::write(path, bytes).unwrap();
+    }
+    assert_eq!(after.wait(&waiting).await.status, TaskStatus::Succeeded);
+    tokio::time::timeout(Duration::from_secs(30), async {
+        while after.catalogue.has_work().await.unwrap() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("the removal is completed");
+    let bad = CollectionName::parse("collection", "bad").unwrap();
+    assert_eq!(after.database.stats(&bad).await.unwrap().chunks, 2, "a and d");
+    after.assert_whole(&[("c", "three")]).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
 }

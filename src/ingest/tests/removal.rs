@@ -113,15 +113,15 @@ async fn no_document_is_written_to_a_collection_before_its_removal_is_done() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), FakeEmbedder::default()).await;
     process.submit(vec![in_collection("a", "one", "x"), input("b", "two")]).await;
-    let taken = process.catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let taken = process.catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     process.catalogue.begin_collection_removal(&name("x")).await.unwrap();
     process.submit(vec![in_collection("a", "three", "x")]).await;
-    let again = process.catalogue.take_queued(None, 10, 1000).await.unwrap();
+    let again = process.catalogue.take_queued(None, &[], 10, 1000).await.unwrap();
     assert_eq!(again.iter().map(|queued| queued.text.as_str()).collect::<Vec<_>>(), ["two"]);
     let tickets = process.catalogue.begin_write(&taken.iter().collect::<Vec<_>>()).await.unwrap();
     assert_eq!(tickets.len(), 1, "of the other collection");
-    process.ingest.complete_removals().await.unwrap();
-    assert_eq!(process.catalogue.take_queued(None, 10, 1000).await.unwrap().len(), 2);
+    process.ingest.complete_removals(&mut Default::default()).await.unwrap();
+    assert_eq!(process.catalogue.take_queued(None, &[], 10, 1000).await.unwrap().len(), 2);
     assert!(process.catalogue.promised_collection_removals().await.unwrap().is_empty());
 }
 
