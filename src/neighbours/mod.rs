@@ -28,6 +28,8 @@ pub use collection::{Figures, KeptVersion, KeptVersions};
 pub use database::{Database, DatabaseError, Memory, Stats};
 pub use effort::Effort;
 pub use entry::{Entry, Neighbour, StoredChunk};
+#[cfg(any(test, fuzzing))]
+pub(crate) use filter::fuzzing;
 pub use filter::{Fields, Filter};
 pub use identity::Identity;
 pub use index::IndexStats;
