@@ -103,6 +103,13 @@ cuda-setup: setup ## install ONNX Runtime's build for CUDA (Linux on x86-64)
 cuda-check: build ## where there is an NVIDIA GPU: doctor, parity, speed and memory on it
 	@scripts/cuda_check.sh
 
+.PHONY: fuzz audit
+fuzz: setup ## the parsers on random bytes: make fuzz SECONDS=300 (for each) TARGETS="html pdf"
+	@python3 scripts/fuzz.py --seconds $(or $(SECONDS),300) $(TARGETS)
+
+audit: ## licences, sources and known weaknesses of the crates; ADVISORIES=required fails where none can be looked up
+	@ADVISORIES='$(ADVISORIES)' scripts/check_crates.sh
+
 .PHONY: package-check package-test
 package-check: ## look the images, the systemd unit and the manifests through (packages: packaging/requirements.txt)
 	@$(PACKAGE_PYTHON) -c 'import kubernetes_validate, yaml' 2>/dev/null || { \

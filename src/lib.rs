@@ -32,3 +32,7 @@ pub mod app;
 
 pub mod cli;
 pub mod http;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;

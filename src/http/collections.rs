@@ -45,18 +45,18 @@ struct ListQuery {
 /// A collection to make.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct CreateRequest {
+pub(super) struct CreateRequest {
     /// 1 to 64 of `A-Z a-z 0-9 _ -`, beginning with a letter or digit.
     #[schema(value_type = CollectionName, example = "library")]
-    name: String,
+    pub(super) name: String,
 }
 
 /// How a collection is searched.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct UpdateRequest {
+pub(super) struct UpdateRequest {
     #[serde(deserialize_with = "object::one")]
-    search: Effort,
+    pub(super) search: Effort,
 }
 
 #[derive(Deserialize, IntoParams)]

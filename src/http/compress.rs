@@ -22,7 +22,7 @@ const AT_ONCE: usize = 64 << 10;
 const ZSTD_LEVEL: i32 = 3;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Encoding {
+pub(super) enum Encoding {
     Zstd,
     Gzip,
 }
@@ -30,7 +30,7 @@ enum Encoding {
 impl Encoding {
     /// The one that the client likes best of those that are here, the smaller and faster one where it likes both as much; none where it
     /// likes the text as it is better, or does not say.
-    fn wanted(headers: &HeaderMap) -> Option<Self> {
+    pub(super) fn wanted(headers: &HeaderMap) -> Option<Self> {
         let (mut zstd, mut gzip, mut identity, mut any) = (None, None, None, None);
         let values = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
         for item in values.flat_map(|value| value.split(',')) {

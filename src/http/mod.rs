@@ -8,6 +8,8 @@ mod decompress;
 mod docs;
 mod documents;
 mod errors;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod idempotency;
 mod json;
 mod metrics;

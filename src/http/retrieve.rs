@@ -14,7 +14,7 @@ use super::json::Json;
 use super::openapi::{BODY_ERRORS, error_responses};
 use super::problem::{ApiError, Code};
 use crate::app::App;
-use crate::generate::{Alignment, FilterRequest, NeighbourView, SearchRequest, TextNeighbours};
+use crate::generate::{Alignment, FilterRequest, Limits, NeighbourView, SearchRequest, TextNeighbours};
 use crate::invalid::Invalid;
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{DatabaseError, Effort, SearchOptions};
@@ -29,7 +29,7 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
 /// A text whose neighbours are wanted.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct RetrieveRequest {
+pub(super) struct RetrieveRequest {
     /// Not empty, at most 65536 bytes.
     #[schema(example = "The Dune film was released in", min_length = 1, max_length = 65536)]
     text: String,
@@ -145,26 +145,36 @@ async fn retrieve(
     State(app): State<Arc<App>>,
     Json(request): Json<RetrieveRequest>,
 ) -> Result<axum::Json<RetrieveResponse>, ApiError> {
-    if request.text.is_empty() {
-        return Err(Invalid::new("text", "must not be empty").into());
-    }
-    if request.text.len() > MAX_TEXT {
-        return Err(Invalid::new("text", format!("must have at most {MAX_TEXT} bytes, has {}", request.text.len())).into());
-    }
-    let search = SearchRequest {
-        neighbours: request.neighbours,
-        collection: request.collection,
-        max_distance: request.max_distance,
-        filter: request.filter,
-        exclude_documents: request.exclude_documents,
-        distinct: request.distinct,
-        as_of: request.as_of,
-        effort: Effort { exact: request.exact, nprobes: request.nprobes, refine: request.refine },
-    };
-    let options = search.validate("", &app.generator.limits())?;
+    let (text, alignment, options) = request.validate(&app.generator.limits())?;
     check_search(&app, &options, "").await?;
-    let found = app.parts.retriever.retrieve_text(&request.text, request.alignment.unwrap_or_default(), &options).await?;
+    let found = app.parts.retriever.retrieve_text(&text, alignment, &options).await?;
     Ok(axum::Json(found.into()))
+}
+
+impl RetrieveRequest {
+    /// The text, where its chunks lie, and the search for each.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the field and its limit.
+    pub(super) fn validate(self, limits: &Limits) -> Result<(String, Alignment, SearchOptions), Invalid> {
+        if self.text.is_empty() {
+            return Err(Invalid::new("text", "must not be empty"));
+        }
+        if self.text.len() > MAX_TEXT {
+            return Err(Invalid::new("text", format!("must have at most {MAX_TEXT} bytes, has {}", self.text.len())));
+        }
+        let search = SearchRequest {
+            neighbours: self.neighbours,
+            collection: self.collection,
+            max_distance: self.max_distance,
+            filter: self.filter,
+            exclude_documents: self.exclude_documents,
+            distinct: self.distinct,
+            as_of: self.as_of,
+            effort: Effort { exact: self.exact, nprobes: self.nprobes, refine: self.refine },
+        };
+        Ok((self.text, self.alignment.unwrap_or_default(), search.validate("", limits)?))
+    }
 }
 
 impl From<TextNeighbours> for RetrieveResponse {

@@ -6,6 +6,8 @@ mod caches;
 mod cross;
 mod encoder;
 mod folder;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod manifest;
 mod slots;
 #[cfg(test)]

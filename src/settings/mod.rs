@@ -4,6 +4,8 @@
 //! of the defaults.
 
 mod file;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod sources;
 mod values;
 

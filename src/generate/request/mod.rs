@@ -2,6 +2,8 @@
 
 mod completion;
 mod filter;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod retrieval;
 mod score;
 mod search;

@@ -1,6 +1,8 @@
 //! `/v1/documents`: what the database knows.
 
 mod chunks;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod remove;
 mod submit;
 mod take_in;

@@ -32,7 +32,7 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
 /// Which documents are to go.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct DeleteRequest {
+pub(super) struct DeleteRequest {
     /// Collection whose documents are meant (default `default`).
     #[serde(default)]
     #[schema(value_type = Option<CollectionName>, example = "default")]
@@ -94,19 +94,31 @@ async fn delete_matching(
     State(app): State<Arc<App>>,
     Json(request): Json<DeleteRequest>,
 ) -> Result<axum::Json<DeleteResponse>, ApiError> {
-    let collection = match request.collection {
-        Some(name) => CollectionName::parse("collection", &name)?,
-        None => CollectionName::default(),
-    };
-    let filter = parse_filter(&request.filter.0, &collection)?;
+    let dry_run = request.dry_run;
+    let (collection, filter) = request.validate()?;
     check_collection(&app, &collection, "collection").await?;
-    let mut document_ids = match request.dry_run {
+    let mut document_ids = match dry_run {
         true => app.parts.ingest.matching(&collection, &filter).await?,
         false => app.parts.ingest.delete_matching(&collection, &filter).await?,
     };
     let deleted = document_ids.len();
     document_ids.truncate(SHOWN);
     Ok(axum::Json(DeleteResponse { deleted, document_ids, more: deleted > SHOWN }))
+}
+
+impl DeleteRequest {
+    /// The collection, and which of its documents.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the field and the rule that it breaks.
+    pub(super) fn validate(self) -> Result<(CollectionName, Filter), Invalid> {
+        let collection = match self.collection {
+            Some(name) => CollectionName::parse("collection", &name)?,
+            None => CollectionName::default(),
+        };
+        let filter = parse_filter(&self.filter.0, &collection)?;
+        Ok((collection, filter))
+    }
 }
 
 /// A filter that was left empty may be a mistake of the client, which should not cost it a collection.

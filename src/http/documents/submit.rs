@@ -282,7 +282,7 @@ pub(super) async fn replace(
 }
 
 /// The document of a body whose id is in the path.
-fn with_id(mut input: DocumentInput, id: DocumentId, limits: &IngestLimits) -> Result<NewDocument, ApiError> {
+pub(super) fn with_id(mut input: DocumentInput, id: DocumentId, limits: &IngestLimits) -> Result<NewDocument, ApiError> {
     if let Some(given) = &input.id {
         let given = DocumentId::parse("id", given)?;
         if given != id {
@@ -296,7 +296,7 @@ fn with_id(mut input: DocumentInput, id: DocumentId, limits: &IngestLimits) -> R
 }
 
 /// The documents of a body, all of them good.
-fn documents(body: &Bytes, as_lines: bool, limits: &IngestLimits, most: usize) -> Result<Vec<NewDocument>, ApiError> {
+pub(super) fn documents(body: &Bytes, as_lines: bool, limits: &IngestLimits, most: usize) -> Result<Vec<NewDocument>, ApiError> {
     let documents = if as_lines {
         from_lines(body, limits, most)?
     } else if parse::<Probe>(body)?.documents.is_some() {

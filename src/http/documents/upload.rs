@@ -21,7 +21,7 @@ use super::take_in::{answer_again, take_in};
 use crate::app::App;
 use crate::http::idempotency::{Fingerprint, RequestKey};
 use crate::http::problem::{ApiError, Code};
-use crate::ingest::files::{FileLabels, Found, TooMuch, Upload, UploadLimits};
+use crate::ingest::files::{FileLabels, Found, TooMuch, Upload, UploadLimits, Uploads};
 use crate::ingest::{IngestLimits, SkippedFiles};
 use crate::invalid::Invalid;
 use crate::names::CollectionName;
@@ -38,12 +38,17 @@ const NAMED: usize = 5;
 /// Takes the files of a request in.
 pub async fn submit(app: &App, request: Request, key: Option<RequestKey>, wait: bool) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
-    let form = Form::receive(app, &parts.headers, body).await?;
+    let limits = UploadLimits {
+        ingest: IngestLimits::from(&app.settings),
+        documents: app.settings.max_documents,
+        text_bytes: app.settings.max_upload_bytes,
+    };
+    let form = Form::receive(&app.uploads, &limits, &parts.headers, body).await?;
     let once = key.map(|key| key.once(form.fingerprint.clone().finish()));
     if let Some(answer) = answer_again(app, once.as_ref(), wait).await? {
         return Ok(answer);
     }
-    let Found { documents, skipped } = form.read(app).await?;
+    let Found { documents, skipped } = form.read(&app.uploads, limits).await?;
     if documents.is_empty() {
         return Err(ApiError::new(Code::UnreadableFiles, why_none(&skipped)).with_field("files"));
     }
@@ -51,10 +56,10 @@ pub async fn submit(app: &App, request: Request, key: Option<RequestKey>, wait: 
 }
 
 /// A form that has arrived.
-struct Form {
+pub(super) struct Form {
     upload: Upload,
     fields: Fields,
-    fingerprint: Fingerprint,
+    pub(super) fingerprint: Fingerprint,
 }
 
 /// What is said of all files. Pages send fields that were left empty, so those count as left out.
@@ -79,20 +84,26 @@ impl Fields {
 }
 
 impl Form {
-    async fn receive(app: &App, headers: &HeaderMap, body: Body) -> Result<Self, ApiError> {
+    /// The body may have as many bytes as `limits` allow text.
+    pub(super) async fn receive(
+        uploads: &Uploads,
+        limits: &UploadLimits,
+        headers: &HeaderMap,
+        body: Body,
+    ) -> Result<Self, ApiError> {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let boundary = multer::parse_boundary(kind)
             .map_err(|_| ApiError::new(Code::InvalidMultipart, "the content type names no boundary of the form's parts"))?;
-        let meter = Meter { most: app.settings.max_upload_bytes, read: Arc::default(), head: Arc::default() };
+        let meter = Meter { most: limits.text_bytes, read: Arc::default(), head: Arc::default() };
         let mut form = Multipart::new(meter.clone().measured(body), boundary);
-        let upload = app.uploads.begin().map_err(|e| ApiError::unwritten("an upload", &e))?;
+        let upload = uploads.begin().map_err(|e| ApiError::unwritten("an upload", &e))?;
         let mut this = Self { upload, fields: Fields::default(), fingerprint: Fingerprint::new(MULTIPART) };
         loop {
             meter.begin();
             let Some(mut field) = form.next_field().await.map_err(refused)? else { break };
             // Its head is read, with what came in the same chunk.
             meter.begin();
-            this.take(app, &meter, &mut field).await?;
+            this.take(limits.documents, &meter, &mut field).await?;
         }
         if this.upload.files() == 0 {
             return Err(ApiError::new(Code::MissingField, "`files` is missing: send at least one file").with_field("files"));
@@ -100,7 +111,8 @@ impl Form {
         Ok(this)
     }
 
-    async fn take(&mut self, app: &App, meter: &Meter, field: &mut Field<'_>) -> Result<(), ApiError> {
+    /// `most` is the number of files that there may be.
+    async fn take(&mut self, most: usize, meter: &Meter, field: &mut Field<'_>) -> Result<(), ApiError> {
         let name = field.name().unwrap_or_default().to_owned();
         if let Some(place) = self.fields.named(&name) {
             let text = text(&name, meter, field).await?;
@@ -127,7 +139,6 @@ impl Form {
                 false => Err(Invalid::new(name, "must be a file, with a name").into()),
             };
         }
-        let most = app.settings.max_documents;
         if self.upload.files() == most {
             return Err(Invalid::new("files", format!("may be {most} in one request")).into());
         }
@@ -139,19 +150,14 @@ impl Form {
     }
 
     /// Reads the files, as one of those whose turn it is; gives up when nobody waits for it any more.
-    async fn read(self, app: &App) -> Result<Found, ApiError> {
+    pub(super) async fn read(self, uploads: &Uploads, limits: UploadLimits) -> Result<Found, ApiError> {
         let Self { upload, fields, .. } = self;
         let collection = fields.collection.map(|name| CollectionName::parse("collection", &name)).transpose()?;
         let metadata = fields.metadata.map(|json| metadata(&json)).transpose()?.unwrap_or_default();
         let labels = FileLabels::validate(fields.title, fields.source, metadata)?;
-        let limits = UploadLimits {
-            ingest: IngestLimits::from(&app.settings),
-            documents: app.settings.max_documents,
-            text_bytes: app.settings.max_upload_bytes,
-        };
         let stop = CancellationToken::new();
         let _gone = stop.clone().drop_guard();
-        let reader = app.uploads.reader().await;
+        let reader = uploads.reader().await;
         let found = tokio::task::spawn_blocking(move || {
             let _reader = reader;
             upload.read(collection.as_ref(), labels, &limits, &stop)

@@ -36,7 +36,7 @@ pub fn router() -> OpenApiRouter<Arc<App>> {
 /// Texts to embed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct EmbeddingRequest {
+pub(in crate::http) struct EmbeddingRequest {
     /// The embedder's name, as `GET /v1/models` has it.
     #[schema(example = "all-MiniLM-L6-v2")]
     model: String,
@@ -178,15 +178,30 @@ async fn embeddings(
     }))
 }
 
+#[cfg(any(test, fuzzing))]
+impl EmbeddingRequest {
+    pub(in crate::http) fn texts(self) -> Result<Vec<String>, Invalid> {
+        self.input.texts().map(|(texts, _)| texts)
+    }
+}
+
+impl EmbeddingInput {
+    /// The texts, at least one, and whether they came as a list.
+    fn texts(self) -> Result<(Vec<String>, bool), Invalid> {
+        let (texts, is_list) = match self {
+            Self::One(text) => (vec![text], false),
+            Self::Many(texts) => (texts, true),
+        };
+        match texts.len() {
+            1..=MAX_INPUTS => Ok((texts, is_list)),
+            number => Err(Invalid::new("input", format!("must hold 1 to {MAX_INPUTS} texts, holds {number}"))),
+        }
+    }
+}
+
 /// The texts, at least one, and how many tokens they have together.
 async fn checked(input: EmbeddingInput, embedder: &Embedder) -> Result<(Vec<String>, usize), ApiError> {
-    let (texts, is_list) = match input {
-        EmbeddingInput::One(text) => (vec![text], false),
-        EmbeddingInput::Many(texts) => (texts, true),
-    };
-    if texts.is_empty() || texts.len() > MAX_INPUTS {
-        return Err(Invalid::new("input", format!("must hold 1 to {MAX_INPUTS} texts, holds {}", texts.len())).into());
-    }
+    let (texts, is_list) = input.texts()?;
     let embedder = embedder.clone();
     // Many texts take a while to tokenise.
     let checked = tokio::task::spawn_blocking(move || {

@@ -13,7 +13,12 @@ use std::sync::Arc;
 
 use utoipa_axum::router::OpenApiRouter;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use embeddings::EmbeddingRequest;
 pub use errors::{FORM as ERRORS, OpenAiError, render};
+
+#[cfg(any(test, fuzzing))]
+pub(super) use request::TextCompletionRequest;
 
 use super::problem::{ApiError, Code};
 use crate::app::App;

@@ -31,7 +31,7 @@ pub(super) fn read(path: &Path, limits: &IngestLimits) -> Result<Extracted, Stri
 }
 
 /// The first paragraph in the style `Title`, and the text.
-fn body_text(xml: impl BufRead, limit: usize) -> Result<(Option<String>, String), String> {
+pub(super) fn body_text(xml: impl BufRead, limit: usize) -> Result<(Option<String>, String), String> {
     let mut reader = Reader::from_reader(xml);
     let mut buffer = Vec::new();
     let mut body = Body { prose: Prose::new(limit), title: Prose::new(limit), ..Body::default() };
@@ -125,7 +125,7 @@ impl Body {
 }
 
 /// The text of the first element of that name.
-fn element_text(xml: impl BufRead, name: &str, limit: usize) -> Option<String> {
+pub(super) fn element_text(xml: impl BufRead, name: &str, limit: usize) -> Option<String> {
     let mut reader = Reader::from_reader(xml);
     let (mut buffer, mut prose, mut inside) = (Vec::new(), Prose::new(limit), false);
     loop {

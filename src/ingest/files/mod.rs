@@ -7,6 +7,8 @@
 mod apart;
 mod docx;
 mod find;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod html;
 mod lines;
 mod name;

@@ -4,10 +4,14 @@
 mod condition;
 mod fields;
 mod function;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod json;
 mod metadata;
 mod number;
 mod parse;
+#[cfg(any(test, fuzzing))]
+mod plain;
 #[cfg(test)]
 mod tests;
 mod translate;

@@ -3,6 +3,8 @@
 //! Pictures of pages (scans) have no text. Nor have fonts that do not say what their characters are.
 
 mod font;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod page;
 
 use std::path::Path;
