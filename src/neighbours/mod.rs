@@ -31,7 +31,6 @@ pub use database::{Database, DatabaseError, Memory, Stats, is_of_room};
 pub use effort::Effort;
 pub use entry::{Entry, Neighbour, StoredChunk};
 pub use fence::Leave;
-
 #[cfg(any(test, fuzzing))]
 pub(crate) use filter::fuzzing;
 pub use filter::{Fields, Filter};
