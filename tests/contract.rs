@@ -17,7 +17,6 @@ const UNSEEN: &[(&str, &str)] = &[
     ("answer * 500", "the model, the embedder or a store would have to fail"),
     ("code internal", "the same"),
     ("code generation_failed", "the same"),
-    ("code retrieval_failed", "the same"),
     ("code embedding_failed", "the same"),
     ("answer * 504", "every operation may be slow, but only a wait for many documents surely is"),
 ];
@@ -264,7 +263,7 @@ async fn fields_that_say_how_to_search_and_to_sample_do_what_they_say() {
     assert_eq!(text(json!({"temperature": 1.5, "top_k": 1})).await, expected);
     assert_eq!(text(json!({"temperature": 1.5, "min_p": 1})).await, expected);
 
-    let score = json!({"prompt": "Tea is", "text": " a drink", "retrieval": {"prefetch": false}});
+    let score = json!({"prompt": "Tea is", "text": " a drink", "retrieval": {"prefetch": false, "on_error": "fail"}});
     assert_eq!(post(shared(), "/v1/score", score).await.status, 200);
     let embedding = json!({"model": "all-MiniLM-L6-v2", "input": "a", "user": "somebody"});
     assert_eq!(post(shared(), "/v1/embeddings", embedding).await.status, 200);

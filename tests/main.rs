@@ -25,6 +25,7 @@ mod keys;
 mod loading;
 mod manual;
 mod metrics;
+mod on_error;
 mod openai;
 mod openapi;
 mod output;

@@ -14,7 +14,7 @@ use super::json::Json;
 use super::openapi::{BODY_ERRORS, error_responses};
 use super::problem::{ApiError, Code};
 use crate::app::App;
-use crate::generate::{Alignment, FilterRequest, NeighbourView, SearchRequest, TextNeighbours};
+use crate::generate::{Alignment, FilterRequest, NeighbourView, SearchRequest, TextNeighbours, ValidCompletion};
 use crate::invalid::Invalid;
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{DatabaseError, Effort, SearchOptions};
@@ -188,6 +188,19 @@ pub async fn check_search(app: &App, options: &SearchOptions, prefix: &str) -> R
         DatabaseError::VersionNotKept { .. } => ApiError::from(error).with_field(format!("{prefix}as_of")),
         error => error.into(),
     })
+}
+
+/// As [`check_search`] for a completion.
+///
+/// # Errors
+/// As [`check_search`]; that the stores cannot be read is none where the completion goes on without them.
+pub async fn check_completion(app: &App, completion: &ValidCompletion) -> Result<(), ApiError> {
+    let Some(options) = completion.search() else { return Ok(()) };
+    match check_search(app, options, "retrieval.").await {
+        // The look-up will fail as well, and say so.
+        Err(error) if completion.goes_on_without_neighbours() && error.code.status().is_server_error() => Ok(()),
+        checked => checked,
+    }
 }
 
 /// # Errors

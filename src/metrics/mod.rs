@@ -104,6 +104,8 @@ metrics! {
         "Chunks whose neighbours were looked up";
     retrieval_failures: IntCounter = "retro_retrieval_failures_total" [],
         "Batches of look-ups that failed";
+    retrieval_continued: IntCounter = "retro_retrieval_continued_total" [],
+        "Choices of completions that went on after a look-up that failed (`on_error` `continue`); a prompt's failure is one";
     retrieval_late: IntCounter = "retro_retrieval_late_total" [],
         "Ends of chunks at which `prefetch` had no new neighbours";
     neighbour_distance: Histogram = "retro_neighbour_distance" [] in DISTANCES,
