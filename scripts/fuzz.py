@@ -67,7 +67,9 @@ def fuzz(program: Path, name: str, most: int, seconds: int, corpus: Path) -> tup
     seeds = [folder for folder in (FUZZ / "corpus" / name, FUZZ / "found" / name) if folder.is_dir()]
     dictionary = FUZZ / "dictionaries" / f"{name}.dict"
     found = []
-    with tempfile.TemporaryDirectory() as folder:
+    # Files that are written thousands of times a second.
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         artifacts = Path(folder) / "artifacts"
         work = Path(folder) / "work"
         artifacts.mkdir()
@@ -103,6 +105,8 @@ def fuzz(program: Path, name: str, most: int, seconds: int, corpus: Path) -> tup
     figures = LAST.findall(ran.stdout)
     inputs, edges, _, size = figures[-1] if figures else ("0", "0", "0", "0")
     said = f"{int(inputs):,} inputs in {took:.0f} s, {int(edges):,} edges reached by {int(size):,} inputs"
+    caught = re.findall(r"^a library's own: panicked at (.*):$", ran.stdout, re.MULTILINE)
+    said += "".join(f"\nfuzz: {name}: caught: {place}" for place in sorted(set(caught)))
     if ran.returncode != 0:
         said += f", {len(found)} found\n{ran.stdout[-6000:]}"
     return said, found if found or ran.returncode == 0 else [Path("?")]

@@ -9,6 +9,8 @@ use super::find::{Kind, Source};
 use super::prose::Prose;
 use super::{Documents, FileLabels, IngestLimits};
 
+use crate::fuzzing::apart;
+
 pub(crate) use super::pdf::fuzzing::{pdf, pdf_page};
 
 /// Small, so that they are met.
@@ -27,7 +29,7 @@ pub(crate) fn docx(bytes: &[u8]) {
 }
 
 pub(crate) fn parquet(bytes: &[u8]) {
-    file("a.parquet", Kind::Parquet, bytes);
+    apart(|| file("a.parquet", Kind::Parquet, bytes));
 }
 
 pub(crate) fn jsonl(bytes: &[u8]) {
