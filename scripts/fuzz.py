@@ -65,7 +65,6 @@ def fuzz(program: Path, name: str, most: int, seconds: int, corpus: Path) -> tup
     grown = corpus / name
     grown.mkdir(parents=True, exist_ok=True)
     seeds = [folder for folder in (FUZZ / "corpus" / name, FUZZ / "found" / name) if folder.is_dir()]
-    dictionary = FUZZ / "dictionaries" / f"{name}.dict"
     found = []
     # Files that are written thousands of times a second.
     memory = Path("/dev/shm")
@@ -81,7 +80,6 @@ def fuzz(program: Path, name: str, most: int, seconds: int, corpus: Path) -> tup
             f"-rss_limit_mb={MEMORY_MB}",
             f"-max_len={most}",
             f"-artifact_prefix={artifacts}/",
-            *([f"-dict={dictionary}"] if dictionary.exists() else []),
             grown,
             *seeds,
         ]

@@ -5,9 +5,8 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-use crate::fuzzing::apart;
-
 use super::{CHUNK_LENGTH, Grid, TokenId, Tokenizer, Utf8Stream, chunk_document};
+use crate::caught::apart;
 
 /// The bundled model's.
 pub(crate) fn nano() -> &'static Tokenizer {

@@ -8,8 +8,7 @@ use tempfile::TempDir;
 use super::find::{Kind, Source};
 use super::prose::Prose;
 use super::{Documents, FileLabels, IngestLimits};
-
-use crate::fuzzing::apart;
+use crate::caught::apart;
 
 pub(crate) use super::pdf::fuzzing::{pdf, pdf_page};
 

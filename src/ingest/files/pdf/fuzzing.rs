@@ -4,7 +4,7 @@ use lopdf::{Document, Stream, dictionary};
 
 use super::page::PageReader;
 use super::{Prose, text_of};
-use crate::fuzzing::apart;
+use crate::caught::apart;
 use crate::ingest::files::fuzzing::{LIMITS, finished, readable};
 
 pub(crate) fn pdf(bytes: &[u8]) {
