@@ -140,15 +140,6 @@ impl Catalogue {
     }
 }
 
-fn is_busy(error: &sqlx::Error) -> bool {
-    // The low byte of an extended code is the code.
-    sqlite_code(error).is_some_and(|code| code & 0xff == SQLITE_BUSY)
-}
-
-fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
-    error.as_database_error()?.code()?.parse().ok()
-}
-
 /// The time as it is stored: always the same width, so that the order of texts is the order of times.
 pub(super) fn now() -> String {
     stored_time(Timestamp::now())

@@ -5,6 +5,7 @@
 //! then, or fails.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use lance::Dataset;
@@ -14,6 +15,10 @@ use super::collection::dataset;
 use super::database::{collection_names, connect, store};
 use super::{Database, DatabaseError, Memory};
 use crate::names::CollectionName;
+
+/// Attempts at one collection.
+const ATTEMPTS: u32 = 4;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Leave to write that can be lost.
 #[async_trait]
@@ -70,27 +75,46 @@ async fn check(leave: Option<&Arc<dyn Leave>>) -> Result<(), DatabaseError> {
 
 async fn fence(connection: &Connection, leave: Option<&Arc<dyn Leave>>, gone: &[CollectionName]) -> Result<(), DatabaseError> {
     for collection in collection_names(connection).await?.into_iter().filter(|collection| !gone.contains(collection)) {
-        let doing = |error: lancedb::Error| store(format!("shut earlier writers out of collection {collection}"), error);
-        let table = match connection.open_table(collection.as_str()).execute().await {
-            Ok(table) => table,
-            Err(lancedb::Error::TableNotFound { .. }) => continue,
-            Err(error) => return Err(doing(error)),
-        };
-        let mut dataset = Dataset::clone(&*dataset(&collection, &table).await?);
-        let mut newest = dataset.version().version;
-        loop {
+        let mut attempt = 1;
+        while let Err(error) = fence_one(connection, &collection, leave).await {
             check(leave).await?;
-            dataset.restore().await.map_err(|error| doing(error.into()))?;
-            let restored = dataset.version().version;
-            if restored == newest + 1 {
+            if attempt == ATTEMPTS {
+                // The store answers, so it is this collection that is damaged: nobody else can write to it either, and it must hold up no other.
+                collection_names(connection).await?;
+                tracing::error!(%collection, %error, "the collection cannot be written, so earlier writers are not shut out of it");
                 break;
             }
-            // What came between is not in what was restored, so it is restored in turn.
-            newest = restored;
-            dataset = dataset.checkout_version(restored - 1).await.map_err(|error| doing(error.into()))?;
+            tokio::time::sleep(PAUSE).await;
+            attempt += 1;
         }
     }
     Ok(())
+}
+
+async fn fence_one(
+    connection: &Connection,
+    collection: &CollectionName,
+    leave: Option<&Arc<dyn Leave>>,
+) -> Result<(), DatabaseError> {
+    let doing = |error: lancedb::Error| store(format!("shut earlier writers out of collection {collection}"), error);
+    let table = match connection.open_table(collection.as_str()).execute().await {
+        Ok(table) => table,
+        Err(lancedb::Error::TableNotFound { .. }) => return Ok(()),
+        Err(error) => return Err(doing(error)),
+    };
+    let mut dataset = Dataset::clone(&*dataset(collection, &table).await?);
+    let mut newest = dataset.version().version;
+    loop {
+        check(leave).await?;
+        dataset.restore().await.map_err(|error| doing(error.into()))?;
+        let restored = dataset.version().version;
+        if restored == newest + 1 {
+            return Ok(());
+        }
+        // What came between is not in what was restored, so it is restored in turn.
+        newest = restored;
+        dataset = dataset.checkout_version(restored - 1).await.map_err(|error| doing(error.into()))?;
+    }
 }
 
 #[cfg(test)]
