@@ -11,14 +11,17 @@ use crate::names::CollectionName;
 
 impl Database {
     /// Reads what searches look through, collection by collection while there is room for it: the embeddings of those that fit the memory
-    /// for embeddings, the indices of the others. Gives the bytes of indices that were read.
+    /// for embeddings, the indices of the others. Gives the bytes of indices that were read. What cannot be read is named in the log.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn warm(&self) -> Result<u64, DatabaseError> {
         let mut indices = 0;
         for collection in self.collections().await? {
-            indices += self.warm_collection(&collection, self.inner.index_bytes - indices).await?;
+            match self.warm_collection(&collection, self.inner.index_bytes - indices).await {
+                Ok(bytes) => indices += bytes,
+                Err(error) => tracing::warn!(%collection, %error, "what searches look through cannot be read beforehand"),
+            }
         }
         Ok(indices)
     }
