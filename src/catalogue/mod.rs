@@ -1,6 +1,7 @@
 //! The catalogue: documents, tasks, the texts that wait to be chunked, and API keys, in SQL. Everything that was answered for is on the disk here
 //! first; the retrieval database follows.
 
+mod check;
 mod collection;
 mod document;
 mod idempotency;
@@ -9,6 +10,8 @@ mod page;
 mod queue;
 mod recount;
 mod removal;
+mod repair;
+mod snapshot;
 mod store;
 mod submit;
 mod task;
@@ -16,6 +19,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub use check::{HeldDocument, HeldText, Rule};
 pub use collection::{CollectionRecord, Totals};
 pub use document::{Document, DocumentCounts, DocumentStatus};
 pub use idempotency::{Earlier, Once};

@@ -40,6 +40,7 @@ fn of_database(error: &DatabaseError) -> ApiError {
     match error {
         DatabaseError::VersionNotKept { .. } => ApiError::new(Code::VersionNotKept, error.to_string()),
         error if made_anew(error) => ApiError::new(Code::CollectionMadeAnew, error.to_string()),
+        error if error.is_damage() => ApiError::server(Code::DataDamaged, error),
         error => ApiError::server(Code::RetrievalFailed, error),
     }
 }
@@ -53,14 +54,19 @@ impl From<EmbedderError> for ApiError {
 
 impl From<CatalogueError> for ApiError {
     fn from(error: CatalogueError) -> Self {
-        Self::server(Code::Internal, error)
+        match error {
+            CatalogueError::Corrupt { .. } => Self::server(Code::DataDamaged, error),
+            error => Self::server(Code::Internal, error),
+        }
     }
 }
 
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         match error {
-            IngestError::Database(error) if made_anew(&error) => error.into(),
+            IngestError::Database(error) if made_anew(&error) || error.is_damage() => error.into(),
+            IngestError::Catalogue(error) => error.into(),
+            IngestError::Incomplete { .. } => Self::server(Code::DataDamaged, error),
             IngestError::KeyUsed => Self::new(Code::IdempotencyKeyUsed, Code::IdempotencyKeyUsed.example()),
             error => Self::server(Code::Internal, error),
         }

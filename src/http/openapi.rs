@@ -76,7 +76,7 @@ pub const PROBLEMS: ErrorForm = ErrorForm {
 
 /// As [`error_responses`], in this form.
 pub fn responses_in(form: &ErrorForm, codes: &[&[Code]]) -> BTreeMap<String, RefOr<Response>> {
-    let by_status = form.by_status(codes.iter().copied().flatten().chain(&[Code::Internal]));
+    let by_status = form.by_status(codes.iter().copied().flatten().chain(&[Code::Internal, Code::DataDamaged]));
     by_status.into_iter().map(|(status, codes)| (status, RefOr::T(form.response(&codes)))).collect()
 }
 

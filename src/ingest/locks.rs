@@ -13,13 +13,13 @@ const RETRY: Duration = Duration::from_millis(500);
 
 /// Makes changes of the retrieval database follow one another, across tasks and processes. The system frees it when a process ends,
 /// however it ends.
-pub(super) struct ChangeLock {
+pub struct ChangeLock {
     path: PathBuf,
     local: Arc<Mutex<()>>,
 }
 
 /// Frees the lock when it is dropped.
-pub(super) struct ChangeGuard {
+pub struct ChangeGuard {
     _file: File,
     _local: OwnedMutexGuard<()>,
 }
@@ -31,6 +31,9 @@ impl ChangeLock {
     }
 
     /// None if `stop` comes first.
+    ///
+    /// # Errors
+    /// The lock file cannot be used.
     pub async fn hold_unless(&self, stop: &CancellationToken) -> Result<Option<ChangeGuard>, IngestError> {
         tokio::select! {
             biased;
@@ -39,6 +42,8 @@ impl ChangeLock {
         }
     }
 
+    /// # Errors
+    /// The lock file cannot be used.
     pub async fn hold(&self) -> Result<ChangeGuard, IngestError> {
         let local = self.local.clone().lock_owned().await;
         let path = self.path.clone();
@@ -73,7 +78,10 @@ pub(super) async fn worker_lock(path: &Path, stop: &CancellationToken) -> Result
 }
 
 /// A lock that is this process's alone; none if another process has it.
-pub(super) fn sole_lock(path: &Path) -> Result<Option<File>, IngestError> {
+///
+/// # Errors
+/// The lock file cannot be used.
+pub fn sole_lock(path: &Path) -> Result<Option<File>, IngestError> {
     let file = open(path)?;
     match file.try_lock() {
         Ok(()) => Ok(Some(file)),
