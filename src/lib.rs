@@ -28,6 +28,9 @@ pub mod catalogue;
 
 pub mod ingest;
 
+pub mod backup;
+pub mod consistency;
+
 pub mod generate;
 
 pub mod app;

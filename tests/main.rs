@@ -1,6 +1,8 @@
 //! Black-box tests with the bundled model and real stores: over HTTP, and on the command line.
 
+mod backup;
 mod bad_input;
+mod check;
 mod choices;
 mod cli;
 mod collections;

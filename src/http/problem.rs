@@ -73,6 +73,7 @@ codes! {
     GenerationFailed "generation_failed" INTERNAL_SERVER_ERROR "The model failed" "the model failed; the server's log has the reason";
     RetrievalFailed "retrieval_failed" INTERNAL_SERVER_ERROR "The retrieval failed" "the neighbours could not be found; the server's log has the reason";
     EmbeddingFailed "embedding_failed" INTERNAL_SERVER_ERROR "The embedder failed" "the texts could not be embedded; the server's log has the reason";
+    DataDamaged "data_damaged" INTERNAL_SERVER_ERROR "What is stored is damaged" "what is stored cannot be read as it was written; the server's log has the reason, and `retro doctor --check` says what else is damaged";
     CollectionMadeAnew "collection_made_anew" SERVICE_UNAVAILABLE "The collection was made anew" "collection \"wiki\" was made anew with another embedder while this program ran; it has to be started again";
     CatalogueUnavailable "catalogue_unavailable" SERVICE_UNAVAILABLE "The catalogue cannot be used now" "the catalogue does not answer, or another program holds it; try again in 5 seconds";
     InsufficientStorage "insufficient_storage" INSUFFICIENT_STORAGE "The disk has no room" "the server's disk is full; send it again when there is room";
