@@ -53,6 +53,11 @@ impl ChangeLock {
         Self { path: worker_lock.with_extension("changes.lock"), local: Arc::default(), leases, stores }
     }
 
+    /// As [`beside`](Self::beside), for whoever does not have the database open.
+    pub fn of_stores(catalogue: &Catalogue, uri: String, worker_lock: &Path) -> Self {
+        Self::beside(worker_lock, Leases::of(catalogue), Stores::At(uri))
+    }
+
     /// None if `stop` comes first.
     ///
     /// # Errors
@@ -95,7 +100,7 @@ impl ChangeLock {
 
     /// A claim for documents that are written as soon as they are taken in, so that no worker chunks them meanwhile; none where the lock
     /// itself keeps workers from the queue.
-    pub async fn claimant(&self) -> Result<Option<WorkerGuard>, IngestError> {
+    pub(super) async fn claimant(&self) -> Result<Option<WorkerGuard>, IngestError> {
         match &self.leases {
             None => Ok(None),
             Some(leases) => Ok(Some(WorkerGuard::one(leases).await?)),

@@ -55,12 +55,18 @@ type Batches = (mpsc::Receiver<RecordBatch>, JoinHandle<lance::Result<()>>);
 impl DatabaseError {
     /// Whether files are not as they were written, or are gone, where others fail for want of memory, of leave or of time.
     pub fn is_damage(&self) -> bool {
-        let first: &(dyn Error + 'static) = match self {
+        let mut cause: Option<&(dyn Error + 'static)> = match self {
             Self::Corrupt { .. } => return true,
-            Self::Store { source, .. } => source,
-            _ => return false,
+            Self::Store { source, .. } => Some(source),
+            _ => None,
         };
-        std::iter::successors(Some(first), |error| error.source()).any(tells_of_damage)
+        while let Some(error) = cause {
+            if tells_of_damage(error) {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
     }
 }
 
