@@ -41,7 +41,6 @@ pub(super) enum Stores {
 }
 
 /// Frees the lock when it is dropped.
-#[allow(private_interfaces)]
 pub enum ChangeGuard {
     File { _file: File, _local: OwnedMutexGuard<()> },
     Lease(Arc<HeldLease>),
