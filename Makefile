@@ -93,6 +93,10 @@ bench-database: build ## measure the database, write docs/database.md: make benc
 		echo 'bench-database: $(BENCH_PYTHON) lacks packages of benches/requirements.txt, which says how to install them (BENCH_PYTHON=... names another)'; exit 2; }
 	@$(BENCH_PYTHON) -m benches.database --retro '$(RETRO)' --corpus '$(CORPUS)' $(ARGS)
 
+.PHONY: load
+load: build ## offer the server twice what it can take, write docs/operations.md: make load MINUTES=30
+	@python3 -m benches.load --retro '$(RETRO)' --minutes $(or $(MINUTES),30) $(ARGS)
+
 oracle: setup ## compare the engine with retro-pytorch, logit by logit, in several shapes (needs torch): ORACLE_ARGS="--seed 7"
 	$(TRAIN_PYTHON) -m training.oracle --out $(ORACLE_CASES) $(ORACLE_ARGS)
 	RETRO_ORACLE='$(abspath $(ORACLE_CASES))' cargo test --release --locked --lib parity_with_retro_pytorch -- --nocapture

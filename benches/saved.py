@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+
 
 def save(results: dict, out: Path) -> None:
     """After every group: a stop late in a run costs only the rest of it."""
@@ -21,3 +23,11 @@ def circumstances(results: dict) -> list[str]:
     if results["plan"] != "full":
         told.append(f"**This was a {results['plan']} run: few and short measurements.**")
     return told
+
+
+def filled(page: str, figures: str) -> str | None:
+    """The page with other figures; None if it has no place for them, or several."""
+    lines = page.split("\n")
+    if lines.count(BEGIN) != 1 or lines.count(END) != 1 or lines.index(BEGIN) > lines.index(END):
+        return None
+    return "\n".join([*lines[: lines.index(BEGIN) + 1], "", figures.strip("\n"), "", *lines[lines.index(END) :]])

@@ -65,9 +65,10 @@ def fuzz(program: Path, name: str, most: int, seconds: int, corpus: Path) -> tup
     grown = corpus / name
     grown.mkdir(parents=True, exist_ok=True)
     seeds = [folder for folder in (FUZZ / "corpus" / name, FUZZ / "found" / name) if folder.is_dir()]
-    dictionary = FUZZ / "dictionaries" / f"{name}.dict"
     found = []
-    with tempfile.TemporaryDirectory() as folder:
+    # Files that are written thousands of times a second.
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         artifacts = Path(folder) / "artifacts"
         work = Path(folder) / "work"
         artifacts.mkdir()
@@ -79,7 +80,6 @@ def fuzz(program: Path, name: str, most: int, seconds: int, corpus: Path) -> tup
             f"-rss_limit_mb={MEMORY_MB}",
             f"-max_len={most}",
             f"-artifact_prefix={artifacts}/",
-            *([f"-dict={dictionary}"] if dictionary.exists() else []),
             grown,
             *seeds,
         ]
@@ -103,6 +103,8 @@ def fuzz(program: Path, name: str, most: int, seconds: int, corpus: Path) -> tup
     figures = LAST.findall(ran.stdout)
     inputs, edges, _, size = figures[-1] if figures else ("0", "0", "0", "0")
     said = f"{int(inputs):,} inputs in {took:.0f} s, {int(edges):,} edges reached by {int(size):,} inputs"
+    caught = re.findall(r"^a library's own: panicked at (.*):$", ran.stdout, re.MULTILINE)
+    said += "".join(f"\nfuzz: {name}: caught: {place}" for place in sorted(set(caught)))
     if ran.returncode != 0:
         said += f", {len(found)} found\n{ran.stdout[-6000:]}"
     return said, found if found or ran.returncode == 0 else [Path("?")]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
@@ -186,6 +186,7 @@ pub struct App {
     pub parts: Parts,
     pub generator: Generator,
     pub uploads: Uploads,
+    pub places: Places,
     pub lifecycle: Lifecycle,
     worker: Worker,
     warming: JoinHandle<()>,
@@ -207,7 +208,8 @@ impl App {
         warm(&generator, &parts.tokenizer).await.context("the model does not run")?;
         let worker = Worker::start(&parts.ingest);
         let warming = tokio::spawn(keep_warm(parts.database.clone()));
-        Ok(Self { settings, parts, generator, uploads, lifecycle: Lifecycle::default(), worker, warming })
+        let places = Places::new(settings.max_queue);
+        Ok(Self { settings, parts, generator, uploads, places, lifecycle: Lifecycle::default(), worker, warming })
     }
 
     /// Ends the threads and tasks, the model first.
@@ -216,6 +218,21 @@ impl App {
         self.generator.shut_down().await;
         self.worker.stop().await;
         self.parts.catalogue.close().await;
+    }
+}
+
+/// Places of requests that are at work or wait for it, of the kinds that the generator's queue does not bound.
+pub struct Places {
+    /// Of those that embed texts for somebody, and search.
+    pub lookups: Semaphore,
+    /// Of those that write documents into the catalogue.
+    pub documents: Semaphore,
+}
+
+impl Places {
+    fn new(max_queue: usize) -> Self {
+        let places = || Semaphore::new(max_queue.min(Semaphore::MAX_PERMITS));
+        Self { lookups: places(), documents: places() }
     }
 }
 

@@ -3,6 +3,8 @@
 //! The modules are floors of a house, lowest first; an import only ever points down (docs/architecture.md).
 
 mod batch_cache;
+#[cfg(any(test, fuzzing))]
+mod caught;
 pub mod files;
 pub mod invalid;
 pub mod keys;
@@ -25,6 +27,9 @@ pub mod neighbours;
 pub mod catalogue;
 
 pub mod ingest;
+
+pub mod backup;
+pub mod consistency;
 
 pub mod generate;
 

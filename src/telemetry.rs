@@ -84,6 +84,16 @@ pub fn continue_trace(span: &Span, headers: &HeaderMap) {
     }
 }
 
+/// The span of what is done for several at once: a child of the first one's, with links to the others'.
+pub fn linked<'a>(span: Span, others: impl Iterator<Item = &'a Span>) -> Span {
+    if !span.is_disabled() {
+        others.for_each(|other| {
+            span.follows_from(other);
+        });
+    }
+    span
+}
+
 fn is_plain(level: &str) -> bool {
     level.bytes().all(|byte| byte.is_ascii_alphabetic())
 }

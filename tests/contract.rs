@@ -2,7 +2,10 @@
 //! whether anything was left out. That nothing else is sent, `support::contract` checks at every answer.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 
+use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 use glob::Pattern;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -17,7 +20,6 @@ const UNSEEN: &[(&str, &str)] = &[
     ("answer * 500", "the model, the embedder or a store would have to fail"),
     ("code internal", "the same"),
     ("code generation_failed", "the same"),
-    ("code retrieval_failed", "the same"),
     ("code embedding_failed", "the same"),
     ("answer * 507", "the disk would have to be full; tests/faults fills one"),
     ("code insufficient_storage", "the same"),
@@ -211,6 +213,19 @@ async fn every_operation_has_the_limits_of_its_client_and_of_its_body() {
 }
 
 #[tokio::test]
+async fn every_operation_waits_for_its_body_for_a_while() {
+    let server = Server::start(&["--body-seconds=1"]).await;
+    let url = server.url.as_str();
+    let waits = operations().into_iter().filter(Operation::takes_json).map(|operation| async move {
+        let begin = stream::iter([Ok::<_, Infallible>("{")]).chain(stream::pending());
+        let answer = operation.body(url, "application/json", reqwest::Body::wrap_stream(begin)).await;
+        operation.is(&answer, "408", "slow_body");
+        assert_eq!(answer.header("connection"), "close");
+    });
+    join_all(waits).await;
+}
+
+#[tokio::test]
 async fn every_operation_that_takes_work_refuses_it_while_the_server_stops() {
     let mut server = Server::start(&["--shutdown-seconds=100"]).await;
     let url = server.url.clone();
@@ -267,7 +282,7 @@ async fn fields_that_say_how_to_search_and_to_sample_do_what_they_say() {
     assert_eq!(text(json!({"temperature": 1.5, "top_k": 1})).await, expected);
     assert_eq!(text(json!({"temperature": 1.5, "min_p": 1})).await, expected);
 
-    let score = json!({"prompt": "Tea is", "text": " a drink", "retrieval": {"prefetch": false}});
+    let score = json!({"prompt": "Tea is", "text": " a drink", "retrieval": {"prefetch": false, "on_error": "fail"}});
     assert_eq!(post(shared(), "/v1/score", score).await.status, 200);
     let embedding = json!({"model": "all-MiniLM-L6-v2", "input": "a", "user": "somebody"});
     assert_eq!(post(shared(), "/v1/embeddings", embedding).await.status, 200);

@@ -1,6 +1,8 @@
 //! Black-box tests with the bundled model and real stores: over HTTP, and on the command line.
 
+mod backup;
 mod bad_input;
+mod check;
 mod choices;
 mod cli;
 mod collections;
@@ -18,6 +20,7 @@ mod ending;
 mod eval;
 mod files;
 mod filters;
+mod hostile;
 mod idempotency;
 mod index;
 mod interchange;
@@ -25,6 +28,7 @@ mod keys;
 mod loading;
 mod manual;
 mod metrics;
+mod on_error;
 mod openai;
 mod openapi;
 mod output;

@@ -8,9 +8,7 @@ import json
 from pathlib import Path
 
 from benches.database import picture, tables
-from benches.saved import circumstances
-
-BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+from benches.saved import circumstances, filled
 
 
 def write(results: dict, page: Path) -> bool:
@@ -23,14 +21,6 @@ def write(results: dict, page: Path) -> bool:
     drawn = picture.draw(results, page.parent / "images")
     page.write_text(filled(text, compose(results, drawn)))
     return True
-
-
-def filled(page: str, figures: str) -> str | None:
-    """The page with other figures; None if it has no place for them, or several."""
-    lines = page.split("\n")
-    if lines.count(BEGIN) != 1 or lines.count(END) != 1 or lines.index(BEGIN) > lines.index(END):
-        return None
-    return "\n".join([*lines[: lines.index(BEGIN) + 1], "", figures.strip("\n"), "", *lines[lines.index(END) :]])
 
 
 def compose(results: dict, drawn: bool) -> str:

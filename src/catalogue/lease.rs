@@ -92,6 +92,17 @@ impl Catalogue {
         Ok(())
     }
 
+    /// Who holds a lease whose name begins with `prefix`; none where nobody does.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn lease_holder(&self, prefix: &str) -> Result<Option<String>, CatalogueError> {
+        Ok(query("SELECT holder FROM leases WHERE starts_with(name, $1) AND until > clock_timestamp() LIMIT 1")
+            .bind(prefix)
+            .optional_scalar(self.leases())
+            .await?)
+    }
+
     /// Forgets leases whose names begin with `prefix` and that were over a day ago.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! The catalogue: documents, tasks, the texts that wait to be chunked, and API keys, in SQL. Everything that was answered for is on the disk here
 //! first; the retrieval database follows.
 
+mod check;
 mod collection;
 mod document;
 mod idempotency;
@@ -11,6 +12,8 @@ mod page;
 mod queue;
 mod recount;
 mod removal;
+mod repair;
+mod snapshot;
 mod sql;
 mod store;
 mod submit;
@@ -21,6 +24,7 @@ pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use check::{HeldDocument, HeldText, Rule};
 pub use collection::{CollectionRecord, Totals};
 pub use document::{Document, DocumentCounts, DocumentStatus};
 pub use idempotency::{Earlier, Once};

@@ -5,7 +5,7 @@ use clap::Args;
 use super::search_args::{SearchArgs, ensure_searchable};
 use super::{output, print};
 use crate::app::Parts;
-use crate::generate::{ChunkRetrieval, CompletionRequest, Event, EventStream, RetrievalRequest, Stop, fold};
+use crate::generate::{ChunkRetrieval, CompletionRequest, Event, EventStream, OnError, RetrievalRequest, Stop, fold};
 use crate::http::CompletionResponse;
 use crate::settings::Settings;
 
@@ -26,6 +26,9 @@ pub struct CompleteArgs {
     /// Waits for neighbours at the prompt only; later ones are looked up early
     #[arg(long)]
     prefetch: bool,
+    /// What a look-up that fails does to the completion: `continue` goes on without neighbours [default: fail]
+    #[arg(long, value_name = "fail|continue", value_parser = parse_on_error)]
+    on_error: Option<OnError>,
 
     /// Most tokens to make
     #[arg(long, value_name = "N")]
@@ -121,6 +124,14 @@ fn show(chunk: &ChunkRetrieval, amid: bool) {
         let _ = writeln!(out);
     }
     let _ = print::neighbours(&mut out, chunk.chunk, &chunk.text, &chunk.neighbours);
+    if let Some(error) = chunk.error {
+        let _ = writeln!(out, "  {}", error.message);
+    }
+}
+
+/// The names that the HTTP API has too.
+fn parse_on_error(given: &str) -> Result<OnError, String> {
+    serde_json::from_value(serde_json::Value::from(given)).map_err(|_| "it is fail or continue".to_owned())
 }
 
 impl CompleteArgs {
@@ -153,6 +164,7 @@ impl CompleteArgs {
                 interval: self.interval,
                 prefetch: self.prefetch,
                 provided: None,
+                on_error: self.on_error,
             },
             ..CompletionRequest::new(self.prompt)
         }

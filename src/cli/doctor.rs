@@ -7,9 +7,10 @@ use anstyle::{AnsiColor, Style};
 use clap::Args;
 use serde::Serialize;
 
-use super::output;
+use super::{check, output};
 use crate::app::{identity, load_embedder};
 use crate::catalogue::Catalogue;
+use crate::consistency;
 use crate::embedder::Embedder;
 use crate::model::{Checked, Model, ModelFolder, ModelOptions};
 use crate::neighbours::{Database, Memory};
@@ -22,19 +23,30 @@ Examples:
   retro doctor
   retro doctor --device cuda
   retro doctor --json
+  retro doctor --check
+  retro doctor --repair
 
-The exit code is 1 where something is wrong.";
+The exit code is 1 where something is wrong, and where something was that could not be mended.";
 
 #[derive(Args)]
 pub struct DoctorArgs {
     /// Print what was found as JSON, when all is looked at
     #[arg(long)]
     json: bool,
+    /// Read both stores to the last row and compare them, whether a server runs or not
+    #[arg(long)]
+    check: bool,
+    /// Check the stores and mend what can be mended; no server may run
+    #[arg(long)]
+    repair: bool,
+    /// Check the stores, and embed all chunks again to compare their embeddings: it takes the time of taking all in again
+    #[arg(long)]
+    deep: bool,
 }
 
 /// Checks each part for itself and says in a line what it is, or what is wrong with it and how to mend it.
 pub async fn run(args: &DoctorArgs, settings: &Settings) -> anyhow::Result<ExitCode> {
-    let mut report = Report { healthy: true, checks: Vec::new(), json: args.json };
+    let mut report = Report { healthy: true, checks: Vec::new(), consistency: None, json: args.json };
     let runtime = report.check("ONNX Runtime", Runtime::load(settings.onnxruntime.as_deref()), |runtime| {
         format!("{} from {}", runtime.version(), runtime.library().display())
     });
@@ -71,12 +83,29 @@ pub async fn run(args: &DoctorArgs, settings: &Settings) -> anyhow::Result<ExitC
     }
     report.check("data folder", writable(&settings.data_dir), |()| format!("{} can be written", settings.data_dir.display()));
     report.check("catalogue", documents(settings).await, |line| line.clone());
-    match (folder, tokenizer, embedder) {
+    match (folder, &tokenizer, &embedder) {
         (Some(folder), Some(tokenizer), Some(embedder)) => {
-            let identity = identity(folder.manifest(), &tokenizer, &embedder);
+            let identity = identity(folder.manifest(), tokenizer, embedder);
             report.check("database", collections(&settings.lance_uri(), identity).await, |line| line.clone());
         }
         _ => report.say(State::Untried, "database", "not tried: it is checked against the model's tokenizer and the embedder"),
+    }
+    if args.check || args.repair || args.deep {
+        match check::stores(settings, tokenizer, embedder.filter(|_| args.deep), args.repair).await {
+            Ok(found) => {
+                let state = if found.is_clean() { State::Ok } else { State::Wrong };
+                report.healthy &= found.is_clean();
+                report.say(state, "stores", &check::summary(&found));
+                if !args.json {
+                    check::print(&found);
+                }
+                report.consistency = Some(found);
+            }
+            Err(error) => {
+                report.healthy = false;
+                report.say(State::Wrong, "stores", &error.to_string());
+            }
+        }
     }
     if args.json {
         output::json(&report)?;
@@ -89,6 +118,9 @@ struct Report {
     /// Whether nothing is wrong.
     healthy: bool,
     checks: Vec<Check>,
+    /// What the stores are like; only where they were checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consistency: Option<consistency::Report>,
     #[serde(skip)]
     json: bool,
 }

@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand.
 
+mod backup;
 mod bench;
+mod check;
 mod complete;
 mod completions;
 mod doctor;
@@ -18,6 +20,7 @@ mod print;
 mod progress;
 mod read_file;
 mod reindex;
+mod restore;
 mod retrieve;
 mod search_args;
 mod serve;
@@ -154,6 +157,22 @@ enum Command {
     /// Print what a shell needs to complete this program's commands and flags
     #[command(after_help = completions::EXAMPLES)]
     Completions(completions::CompletionsArgs),
+    /// Copy both stores, as they are at one moment, while a server runs
+    #[command(after_help = backup::EXAMPLES)]
+    Backup {
+        #[command(flatten)]
+        args: backup::BackupArgs,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Make a data folder of a backup
+    #[command(after_help = restore::EXAMPLES)]
+    Restore {
+        #[command(flatten)]
+        args: restore::RestoreArgs,
+        #[command(flatten)]
+        settings: Settings,
+    },
     /// Say what is installed, what runs, and what is wrong
     #[command(after_help = doctor::EXAMPLES)]
     Doctor {
@@ -178,6 +197,8 @@ impl Command {
             | Self::Index { settings, .. }
             | Self::Eval { settings, .. }
             | Self::Bench { settings, .. }
+            | Self::Backup { settings, .. }
+            | Self::Restore { settings, .. }
             | Self::Doctor { settings, .. } => Some(settings),
             Self::Keys(command) => Some(command.settings()),
             Self::Openapi | Self::Completions(_) | Self::ReadFile(_) => None,
@@ -280,6 +301,8 @@ async fn run_command(command: Command, sources: &Sources) -> anyhow::Result<Exit
         Command::ReadFile(args) => read_file::run(&args).map(|()| ExitCode::SUCCESS),
         Command::Openapi => openapi::run().map(|()| ExitCode::SUCCESS),
         Command::Completions(args) => completions::run(&args, Cli::command()).map(|()| ExitCode::SUCCESS),
+        Command::Backup { args, settings } => unless_interrupted(backup::run(args, settings)).await,
+        Command::Restore { args, settings } => unless_interrupted(restore::run(args, settings)).await,
         Command::Doctor { args, settings } => doctor::run(&args, &settings).await,
     }
 }

@@ -8,10 +8,10 @@ use tracing::Span;
 
 use super::GenerateError;
 use super::events::{
-    ChunkRetrieval, Done, Event, FinishReason, FinishedChoice, NeighbourView, RetrievalSummary, Timings, TokenEvent,
+    ChunkError, ChunkRetrieval, Done, Event, FinishReason, FinishedChoice, NeighbourView, RetrievalSummary, Timings, TokenEvent,
     TokenLogProb, TokenLogProbs, Usage,
 };
-use super::request::{ProvidedNeighbour, ValidCompletion};
+use super::request::{OnError, ProvidedNeighbour, ValidCompletion};
 use super::sampler::{Sampler, greatest, log_sum_exp};
 use super::stops::{Found, Stops};
 use crate::metrics::{self, Ended};
@@ -48,9 +48,12 @@ pub(super) struct CompletionRun {
     prompt_tokens: usize,
     completion_tokens: usize,
     retrieval: RetrievalSummary,
+    on_error: OnError,
     clock: Clock,
     /// Around all that is done for it.
     span: Span,
+    /// Of the request that asked for it.
+    asker: Span,
 }
 
 /// The prompt, where it comes before the completion.
@@ -95,8 +98,10 @@ impl CompletionRun {
             prompt_tokens: request.prompt.len(),
             completion_tokens: 0,
             retrieval: RetrievalSummary::of(&request.retrieval),
+            on_error: request.retrieval.on_error,
             clock: Clock::default(),
             span: tracing::debug_span!("generation", prompt_tokens = request.prompt.len(), choices = request.choices),
+            asker: Span::current(),
         }
     }
 
@@ -111,7 +116,10 @@ impl CompletionRun {
 
     /// Those, before their first tokens.
     pub fn forks(&self) -> impl Iterator<Item = Self> {
-        let choice = |choice| Self { choice, choices: 1, sampler: self.sampler.of_choice(choice), ..self.clone() };
+        // What failed at the prompt counts once.
+        let retrieval = RetrievalSummary { failed: 0, ..self.retrieval };
+        let choice =
+            move |choice| Self { choice, choices: 1, sampler: self.sampler.of_choice(choice), retrieval, ..self.clone() };
         (1..).take(self.to_fork()).map(choice)
     }
 
@@ -154,7 +162,20 @@ impl CompletionRun {
         self.retrieval.late += 1;
     }
 
-    pub fn announce(&self, chunk: ChunkRetrieval) {
+    /// What its chunks say of a look-up that failed with `error`, where it goes on all the same.
+    pub fn goes_on_after(&self, error: &GenerateError) -> Option<ChunkError> {
+        let failure = ChunkError::of(error).filter(|_| self.on_error == OnError::Continue)?;
+        tracing::warn!(parent: &self.asker, reason = %error, "a look-up failed, and the completion goes on without it");
+        Some(failure)
+    }
+
+    pub fn announce(&mut self, chunk: ChunkRetrieval) {
+        if chunk.error.is_some() {
+            if self.retrieval.failed == 0 {
+                metrics::get().retrieval_continued.inc();
+            }
+            self.retrieval.failed += 1;
+        }
         // Where nobody listens, the next look at the events says so.
         let _ = self.send(Event::Retrieval(ChunkRetrieval { choice: self.choice, ..chunk }));
     }

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::GenerateError;
 use super::request::{Alignment, ValidRetrieval};
+use super::retriever::RetrievalError;
 use crate::neighbours::Neighbour;
 use crate::schemas;
 
@@ -64,6 +65,46 @@ pub struct ChunkRetrieval {
     pub stale_tokens: usize,
     /// Nearest first.
     pub neighbours: Vec<NeighbourView>,
+    /// Where the look-up failed and the completion went on (`on_error` `continue`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<ChunkError>,
+}
+
+/// Why a chunk has no neighbours of its own. The server's log has the reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ChunkError {
+    /// What failed.
+    pub code: FailedStage,
+    #[schema(value_type = String, example = "the database could not be searched")]
+    pub message: &'static str,
+}
+
+/// A part of a look-up, of which the names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FailedStage {
+    /// The query was not embedded.
+    EmbedderFailed,
+    SearchFailed,
+    /// The neighbours were found and not encoded.
+    EncoderFailed,
+}
+
+impl ChunkError {
+    /// Of what failed in a look-up; none where the server itself is at its end.
+    pub(super) fn of(error: &GenerateError) -> Option<Self> {
+        let (code, message) = match error {
+            GenerateError::Retrieval(RetrievalError::Embedder(_)) => {
+                (FailedStage::EmbedderFailed, "the text could not be embedded")
+            }
+            GenerateError::Retrieval(RetrievalError::Database(_)) => {
+                (FailedStage::SearchFailed, "the database could not be searched")
+            }
+            GenerateError::Model(_) => (FailedStage::EncoderFailed, "the neighbours could not be encoded"),
+            GenerateError::Overloaded { .. } | GenerateError::ShuttingDown | GenerateError::Stopped => return None,
+        };
+        Some(Self { code, message })
+    }
 }
 
 /// A token that might stand at a place, with its natural-log probability before temperature and filters.
@@ -149,6 +190,8 @@ pub struct RetrievalSummary {
     /// Chunk boundaries, of all choices together, at which no new neighbours were there, so that the old ones were read on; 0 without
     /// `prefetch`.
     pub late: usize,
+    /// Chunks, of all choices together, whose look-ups failed and that went on without new neighbours; 0 without `on_error` `continue`.
+    pub failed: usize,
     /// Version of the collection at the last search; 0 where there was none.
     pub database_version: u64,
 }
@@ -157,7 +200,17 @@ impl RetrievalSummary {
     /// Before anything was looked up.
     pub(super) fn of(retrieval: &ValidRetrieval) -> Self {
         let ValidRetrieval { alignment, interval, prefetch, .. } = *retrieval;
-        Self { enabled: retrieval.uses_neighbours(), alignment, interval, prefetch, late: 0, database_version: 0 }
+        Self { enabled: retrieval.uses_neighbours(), alignment, interval, prefetch, late: 0, failed: 0, database_version: 0 }
+    }
+
+    /// With what another choice or prompt of the same request looked up.
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            late: self.late + other.late,
+            failed: self.failed + other.failed,
+            database_version: self.database_version.max(other.database_version),
+            ..self
+        }
     }
 }
 
@@ -174,8 +227,7 @@ impl Done {
     fn with(mut self, other: Self) -> Self {
         self.choices.extend(other.choices);
         self.choices.sort_by_key(|choice| choice.index);
-        self.retrieval.database_version = self.retrieval.database_version.max(other.retrieval.database_version);
-        self.retrieval.late += other.retrieval.late;
+        self.retrieval = self.retrieval.with(other.retrieval);
         self.usage.completion_tokens += other.usage.completion_tokens;
         self.usage.total_tokens += other.usage.completion_tokens;
         self.timings = self.timings.longest(other.timings);

@@ -8,7 +8,7 @@ use tracing::Span;
 
 use super::GenerateError;
 use super::completion::{CompletionRun, Gone, Next};
-use super::events::ChunkRetrieval;
+use super::events::{ChunkError, ChunkRetrieval};
 use super::lookup::Source;
 use super::prefetch::Prefetch;
 use super::score::ScoreRun;
@@ -99,6 +99,15 @@ impl Work {
             Self::Complete(run) => run.late(),
             // It waits for all of its neighbours.
             Self::Score(_) => {}
+        }
+    }
+
+    /// What its chunks say of a look-up that failed with `error`, where it goes on all the same.
+    pub fn goes_on_after(&self, error: &GenerateError) -> Option<ChunkError> {
+        match self {
+            Self::Complete(run) => run.goes_on_after(error),
+            // A score that lacks some of its neighbours would be another number under the same name.
+            Self::Score(_) => None,
         }
     }
 

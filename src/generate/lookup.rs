@@ -7,13 +7,14 @@ use tokio::sync::watch;
 use tracing::{Instrument, Span};
 
 use super::GenerateError;
-use super::events::NeighbourView;
+use super::events::{ChunkError, ChunkRetrieval, NeighbourView};
 use super::retriever::Retriever;
 use super::scheduler::{Message, Ticket};
 use crate::metrics::{self, Stage};
 use crate::model::{ChunkNeighbours, EncodedNeighbours, Encoder, NeighbourTokens};
 use crate::neighbours::{Neighbour, SearchOptions};
 use crate::onnx::{Cores, OnnxError};
+use crate::telemetry::linked;
 use crate::text::{TokenId, Tokenizer};
 
 /// A chunk whose neighbours are wanted, or the newest tokens in its place.
@@ -58,13 +59,44 @@ pub(super) struct Found {
     pub text: String,
     pub encoded: Option<Arc<EncodedNeighbours>>,
     pub shown: Vec<NeighbourView>,
+    /// Why there are none, where it is not that there are none to find.
+    pub error: Option<ChunkError>,
+}
+
+impl Found {
+    /// What clients are told of it. `chunk` is the one from whose end on it is attended, when the sequence has grown by `stale_tokens`.
+    pub fn told(self, chunk: usize, stale_tokens: usize) -> ChunkRetrieval {
+        let Self { text, shown: neighbours, error, .. } = self;
+        ChunkRetrieval { choice: 0, chunk: chunk as u32, text, stale_tokens, neighbours, error }
+    }
 }
 
 pub(super) struct Answer {
     pub ticket: Ticket,
-    pub found: Result<Vec<Found>, GenerateError>,
+    pub found: Result<Vec<Found>, Failed>,
     /// Version of the collection; 0 where nothing was searched.
     pub version: u64,
+}
+
+/// A look-up that came to nothing.
+pub(super) struct Failed {
+    pub error: GenerateError,
+    queries: Vec<Asked>,
+}
+
+/// Number and text of a chunk.
+type Asked = (usize, String);
+
+impl Failed {
+    pub fn new(error: GenerateError, queries: Vec<Asked>) -> Self {
+        Self { error, queries }
+    }
+
+    /// For a sequence that goes on: no neighbours, and why, for each of its chunks.
+    pub fn without(self, error: ChunkError) -> Vec<Found> {
+        let found = |(chunk, text)| Found { chunk, text, encoded: None, shown: Vec::new(), error: Some(error) };
+        self.queries.into_iter().map(found).collect()
+    }
 }
 
 /// Finds and encodes neighbours aside, while the scheduler goes on.
@@ -86,7 +118,8 @@ impl Lookup for Aside {
     fn begin(&self, requests: Vec<Request>) {
         for group in grouped(requests) {
             let (worker, answers, alive) = (self.worker.clone(), self.answers.clone(), Arc::clone(&self.alive));
-            let span = span_of(&group);
+            let span = tracing::debug_span!(parent: &group[0].span, "look_up", sequences = group.len());
+            let span = linked(span, group[1..].iter().map(|request| &request.span));
             let look_up = async move {
                 for answer in worker.answer(group).await {
                     // The scheduler may have ended meanwhile.
@@ -97,15 +130,6 @@ impl Lookup for Aside {
             self.runtime.spawn(look_up.instrument(span));
         }
     }
-}
-
-/// A child of the first sequence's span, with links to the others'.
-fn span_of(group: &[Request]) -> Span {
-    let span = tracing::debug_span!(parent: &group[0].span, "look_up", sequences = group.len());
-    for request in &group[1..] {
-        span.follows_from(&request.span);
-    }
-    span
 }
 
 /// Requests that search alike are one batch.
@@ -134,19 +158,27 @@ type Neighbours = Vec<(Vec<NeighbourTokens>, Vec<NeighbourView>)>;
 impl Worker {
     async fn answer(&self, requests: Vec<Request>) -> Vec<Answer> {
         let began = Instant::now();
-        let tickets: Vec<Ticket> = requests.iter().map(|request| request.ticket).collect();
-        let answers = match self.look_up(requests).await {
+        let asked = |query: &Query| (query.chunk, self.tokenizer.decode(&query.tokens));
+        let asked = |request: &Request| (request.ticket, request.queries.iter().map(asked).collect());
+        let asked: Vec<(Ticket, Vec<Asked>)> = requests.iter().map(asked).collect();
+        let texts = asked.iter().flat_map(|(_, asked)| asked).map(|(_, text)| text.clone()).collect();
+        let answers = match self.look_up(requests, texts).await {
             Ok(answers) => answers,
-            Err(error) => tickets.into_iter().map(|ticket| Answer { ticket, found: Err(error.clone()), version: 0 }).collect(),
+            Err(error) => {
+                let failed = |(ticket, asked)| {
+                    let found = Err(Failed::new(error.clone(), asked));
+                    Answer { ticket, found, version: 0 }
+                };
+                asked.into_iter().map(failed).collect()
+            }
         };
         tracing::trace!(sequences = answers.len(), milliseconds = began.elapsed().as_secs_f64() * 1000.0, "looked up");
         answers
     }
 
-    async fn look_up(&self, mut requests: Vec<Request>) -> Result<Vec<Answer>, GenerateError> {
+    /// `texts` are those of the requests' queries.
+    async fn look_up(&self, mut requests: Vec<Request>, texts: Vec<String>) -> Result<Vec<Answer>, GenerateError> {
         let cores = requests[0].cores;
-        let texts: Vec<String> =
-            requests.iter().flat_map(|request| &request.queries).map(|query| self.tokenizer.decode(&query.tokens)).collect();
         let (version, neighbours) = self.neighbours(&requests, &texts).await?;
         let mut chunks = Vec::new();
         let queries = requests.iter_mut().flat_map(|request| &mut request.queries);
@@ -162,7 +194,7 @@ impl Worker {
             .map(|request| {
                 let of_request = request.queries.into_iter().zip(&mut found).map(|(query, (text, (tokens, shown)))| {
                     let encoded = if tokens.is_empty() { None } else { encoded.next() };
-                    Found { chunk: query.chunk, text, encoded, shown }
+                    Found { chunk: query.chunk, text, encoded, shown, error: None }
                 });
                 Answer { ticket: request.ticket, found: Ok(of_request.collect()), version }
             })

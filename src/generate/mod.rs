@@ -19,13 +19,13 @@ mod tests;
 
 pub use compare::{Compared, Comparison, Gains, TokenGain};
 pub use events::{
-    ChunkRetrieval, CompletedChoice, Completion, Done, Event, EventStream, FinishReason, FinishedChoice, NeighbourView,
-    RetrievalSummary, Timings, TokenEvent, TokenLogProb, TokenLogProbs, Usage, fold,
+    ChunkError, ChunkRetrieval, CompletedChoice, Completion, Done, Event, EventStream, FailedStage, FinishReason, FinishedChoice,
+    NeighbourView, RetrievalSummary, Timings, TokenEvent, TokenLogProb, TokenLogProbs, Usage, fold,
 };
 pub use generator::Generator;
 pub use request::{
-    Alignment, CompletionRequest, FilterRequest, Limits, MAX_LOGPROBS, NeighbourSource, ProvidedNeighbour, RetrievalRequest,
-    Sampling, ScoreRequest, SearchRequest, Stop, ValidCompletion, ValidScore,
+    Alignment, CompletionRequest, FilterRequest, Limits, MAX_LOGPROBS, NeighbourSource, OnError, ProvidedNeighbour,
+    RetrievalRequest, Sampling, ScoreRequest, SearchRequest, Stop, ValidCompletion, ValidScore,
 };
 pub use retriever::{RetrievalError, Retrieved, Retriever, TextNeighbours};
 pub use score::{GivenText, Score};

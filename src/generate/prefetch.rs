@@ -22,6 +22,8 @@ pub(super) struct Prefetch {
     attended: Option<Arc<EncodedNeighbours>>,
     /// Tokens from the beginning of a look-up to its boundary.
     lead: usize,
+    /// Chunks before it are not looked up again.
+    next: usize,
 }
 
 /// What no token attends yet.
@@ -43,7 +45,7 @@ pub(super) struct Boundary {
 impl Prefetch {
     pub fn new(grid: Grid, most: usize) -> Self {
         // How long a look-up takes is not known yet: the first begins at once.
-        Self { grid, most, asked: None, arrived: None, attended: None, lead: CHUNK_LENGTH }
+        Self { grid, most, asked: None, arrived: None, attended: None, lead: CHUNK_LENGTH, next: 0 }
     }
 
     /// Takes the neighbours that the prompt ends with.
@@ -57,20 +59,27 @@ impl Prefetch {
         let chunk = self.grid.complete_chunks(run) + usize::from(self.arrived.is_some());
         let end = self.grid.end(chunk);
         // The last token of all is sampled, and attends nothing.
-        if self.asked.is_some() || end >= self.most || run + self.lead < end {
+        if self.asked.is_some() || chunk < self.next || end >= self.most || run + self.lead < end {
             return None;
         }
         self.asked = Some(run);
         Some((chunk, run.saturating_sub(CHUNK_LENGTH)..run))
     }
 
-    /// Takes an answer, which arrives when the model has run over `run` tokens.
-    pub fn arrive(&mut self, run: usize, found: Found) {
-        let Some(asked) = self.asked.take() else { return };
+    /// Takes an answer, which arrives when the model has run over `run` tokens. Gives what is to be said at once: that it failed.
+    pub fn arrive(&mut self, run: usize, found: Found) -> Option<ChunkRetrieval> {
+        let asked = self.asked.take()?;
+        if found.error.is_some() {
+            // What fails is asked again for the next boundary, and not at the next token.
+            let chunk = found.chunk;
+            self.next = chunk + 1;
+            return Some(found.told(chunk, 0));
+        }
         let took = run - asked;
         // Twice, since the next may take longer. The boundary's own token is known one step before it runs.
         self.lead = 2 * took + 2;
         self.arrived = Some(Arrived { asked, found });
+        None
     }
 
     /// The boundary that the last of `length` tokens makes, if it makes one: to be asked once for each length.
@@ -80,9 +89,8 @@ impl Prefetch {
             return None;
         }
         let news = self.arrived.take().map(|Arrived { asked, found }| {
-            self.attended = found.encoded;
-            let (text, neighbours) = (found.text, found.shown);
-            ChunkRetrieval { choice: 0, chunk: chunk as u32, text, stale_tokens: length - asked, neighbours }
+            self.attended = found.encoded.clone();
+            found.told(chunk, length - asked)
         });
         Some(Boundary { chunk, neighbours: self.attended.clone(), news })
     }
@@ -97,7 +105,7 @@ mod tests {
     }
 
     fn found() -> Found {
-        Found { chunk: 0, text: String::new(), encoded: Some(Arc::default()), shown: Vec::new() }
+        Found { chunk: 0, text: String::new(), encoded: Some(Arc::default()), shown: Vec::new(), error: None }
     }
 
     /// Runs from `run` tokens to `to` with look-ups that take so many tokens each, and gives those of `begun` look-ups and the boundaries with

@@ -136,6 +136,7 @@ impl Retriever {
                 text,
                 stale_tokens: 0,
                 neighbours: neighbours.iter().map(NeighbourView::from).collect(),
+                error: None,
             })
             .collect();
         Ok(TextNeighbours { version: retrieved.version, chunks })

@@ -2,18 +2,16 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use tracing::Span;
-
 use super::GenerateError;
 use super::completion::{Gone, Next};
 use super::engine::Engine;
-use super::events::ChunkRetrieval;
 use super::job::{Job, Work};
-use super::lookup::{Answer, Found, Lookup, Query, Request, Source};
+use super::lookup::{Answer, Lookup, Query, Request, Source};
 use super::prefetch::{Boundary, Prefetch};
 use crate::metrics;
 use crate::model::{Logits, Slot};
 use crate::onnx::{Cores, OnnxError};
+use crate::telemetry::linked;
 use crate::text::{CHUNK_LENGTH, Grid, TokenId};
 
 /// Names a sequence from its admission to its end.
@@ -119,22 +117,27 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         let running = &mut self.running[at];
         let found = match answer.found {
             Ok(found) => found,
-            Err(error) => return self.end(at, Some(error)),
+            Err(failed) => match running.work.goes_on_after(&failed.error) {
+                Some(error) => failed.without(error),
+                None => return self.end(at, Some(failed.error)),
+            },
         };
         if let State::Parked(since) = running.state {
             running.state = State::Finishing;
             running.work.looked_up(since.elapsed(), answer.version);
-            for Found { chunk, text, encoded, shown: neighbours } in found {
+            for found in found {
                 if let Some(prefetch) = &mut running.prefetch {
-                    prefetch.attend(encoded.clone());
+                    prefetch.attend(found.encoded.clone());
                 }
-                self.engine.attend(running.slot, chunk, encoded);
-                running.work.announce(ChunkRetrieval { choice: 0, chunk: chunk as u32, text, stale_tokens: 0, neighbours });
+                let chunk = found.chunk;
+                self.engine.attend(running.slot, chunk, found.encoded.clone());
+                running.work.announce(found.told(chunk, 0));
             }
         } else if let Some(prefetch) = &mut running.prefetch {
             running.work.looked_up(Duration::ZERO, answer.version);
             let run = running.tokens.len() - 1;
-            found.into_iter().for_each(|found| prefetch.arrive(run, found));
+            let failures = found.into_iter().filter_map(|found| prefetch.arrive(run, found));
+            failures.for_each(|failure| running.work.announce(failure));
         }
     }
 
@@ -304,7 +307,9 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
         places.iter().for_each(|&at| self.take_up(at));
         let last = |running: &Running| (running.slot, *running.tokens.last().expect("a prompt has tokens"));
         let batch: Vec<(Slot, TokenId)> = places.iter().map(|&at| last(&self.running[at])).collect();
-        let (run, began) = (self.step_span(&places), Instant::now());
+        let span = |at: &usize| self.running[*at].work.span();
+        let run = tracing::trace_span!(parent: span(&places[0]), "step", sequences = places.len());
+        let (run, began) = (linked(run, places[1..].iter().map(span)), Instant::now());
         let stepped = run.in_scope(|| self.engine.step(&batch));
         metrics::get().step_duration.observe(began.elapsed().as_secs_f64());
         metrics::get().step_rows.observe(places.len() as f64);
@@ -335,18 +340,6 @@ impl<E: Engine, L: Lookup> Scheduler<E, L> {
                 }
             }
         }
-    }
-
-    /// A child of the first sequence's span, with links to the others'.
-    fn step_span(&self, places: &[usize]) -> Span {
-        let of = |at: usize| self.running[at].work.span();
-        let span = tracing::trace_span!(parent: of(places[0]), "step", sequences = places.len());
-        if !span.is_disabled() {
-            for &at in &places[1..] {
-                span.follows_from(of(at));
-            }
-        }
-        span
     }
 
     fn follow(&mut self, at: usize, next: Result<Next, Gone>) {

@@ -42,6 +42,7 @@ fn of_database(error: &DatabaseError) -> ApiError {
     match error {
         DatabaseError::VersionNotKept { .. } => ApiError::new(Code::VersionNotKept, error.to_string()),
         error if made_anew(error) => ApiError::new(Code::CollectionMadeAnew, error.to_string()),
+        error if error.is_damage() => named(ApiError::server(Code::DataDamaged, error), error),
         error => named(ApiError::server(Code::RetrievalFailed, error), error),
     }
 }
@@ -68,10 +69,12 @@ impl From<EmbedderError> for ApiError {
 
 impl From<CatalogueError> for ApiError {
     fn from(error: CatalogueError) -> Self {
-        if error.is_of_room() {
-            return Self::server(Code::InsufficientStorage, error);
+        match error {
+            error if error.is_of_room() => Self::server(Code::InsufficientStorage, error),
+            error if error.is_outage() => Self::unavailable(error),
+            CatalogueError::Corrupt { .. } => Self::server(Code::DataDamaged, error),
+            error => Self::server(Code::Internal, error),
         }
-        if error.is_outage() { Self::unavailable(error) } else { Self::server(Code::Internal, error) }
     }
 }
 
@@ -80,9 +83,10 @@ impl From<IngestError> for ApiError {
         match error {
             IngestError::Database(error @ DatabaseError::NoLeave { .. }) => Self::unavailable(error),
             IngestError::Catalogue(error) => error.into(),
+            IngestError::Incomplete { .. } => Self::server(Code::DataDamaged, error),
             IngestError::KeyUsed => Self::new(Code::IdempotencyKeyUsed, Code::IdempotencyKeyUsed.example()),
             error if error.is_of_room() => Self::server(Code::InsufficientStorage, error),
-            IngestError::Database(error) if made_anew(&error) => error.into(),
+            IngestError::Database(error) if made_anew(&error) || error.is_damage() => error.into(),
             IngestError::Database(error) => named(Self::server(Code::Internal, &error), &error),
             error => Self::server(Code::Internal, error),
         }

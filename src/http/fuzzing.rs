@@ -121,17 +121,14 @@ pub(crate) fn headers(bytes: &[u8]) {
 }
 
 fn named(text: &str) {
-    for refusal in [
+    let refusals = [
         Cursor::parse("cursor", text).err(),
         CollectionName::parse("collection", text).err(),
         DocumentId::parse("id", text).err(),
         KeyName::parse("name", text).err(),
         text.parse::<Scopes>().err(),
-    ] {
-        if let Some(invalid) = refusal {
-            refused(invalid, text.len());
-        }
-    }
+    ];
+    refusals.into_iter().flatten().for_each(|invalid| refused(invalid, text.len()));
     if let Ok(scopes) = text.parse::<Scopes>() {
         assert_eq!(scopes.to_string().parse::<Scopes>().ok(), Some(scopes));
     }

@@ -42,6 +42,7 @@ pub const BODY_ERRORS: &[Code] = &[
     Code::InvalidJson,
     Code::InvalidUtf8,
     Code::IncompleteBody,
+    Code::SlowBody,
     Code::BodyTooLarge,
     Code::UnsupportedMediaType,
     Code::UnsupportedEncoding,
@@ -76,7 +77,8 @@ pub const PROBLEMS: ErrorForm = ErrorForm {
 
 /// As [`error_responses`], in this form.
 pub fn responses_in(form: &ErrorForm, codes: &[&[Code]]) -> BTreeMap<String, RefOr<Response>> {
-    let by_status = form.by_status(codes.iter().copied().flatten().chain(&[Code::CatalogueUnavailable, Code::Internal]));
+    let always = [Code::CatalogueUnavailable, Code::Internal, Code::DataDamaged];
+    let by_status = form.by_status(codes.iter().copied().flatten().chain(&always));
     by_status.into_iter().map(|(status, codes)| (status, RefOr::T(form.response(&codes)))).collect()
 }
 

@@ -54,6 +54,7 @@ codes! {
     TaskNotFound "task_not_found" NOT_FOUND "No such task" "there is no task `0198c0f2a7e07d3c8f0d1c2b3a495867`";
     CollectionNotFound "collection_not_found" NOT_FOUND "No such collection" "there is no collection `wiki`";
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The route has no such method" "GET is not a method of this route; the header Allow names those that are";
+    SlowBody "slow_body" REQUEST_TIMEOUT "The body came too slowly" "less than 16384 bytes of the body came within 30 seconds (setting body_seconds)";
     CollectionExists "collection_exists" CONFLICT "The collection is there already" "there is a collection `wiki` already";
     TaskEnded "task_ended" CONFLICT "The task has ended" "task `0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867` has succeeded";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large" "the body has more than 67108864 bytes (setting max_body_bytes)";
@@ -72,6 +73,7 @@ codes! {
     GenerationFailed "generation_failed" INTERNAL_SERVER_ERROR "The model failed" "the model failed; the server's log has the reason";
     RetrievalFailed "retrieval_failed" INTERNAL_SERVER_ERROR "The retrieval failed" "the neighbours could not be found; the server's log has the reason";
     EmbeddingFailed "embedding_failed" INTERNAL_SERVER_ERROR "The embedder failed" "the texts could not be embedded; the server's log has the reason";
+    DataDamaged "data_damaged" INTERNAL_SERVER_ERROR "What is stored is damaged" "what is stored cannot be read as it was written; the server's log has the reason, and `retro doctor --check` says what else is damaged";
     CollectionMadeAnew "collection_made_anew" SERVICE_UNAVAILABLE "The collection was made anew" "collection \"wiki\" was made anew with another embedder while this program ran; it has to be started again";
     CatalogueUnavailable "catalogue_unavailable" SERVICE_UNAVAILABLE "The catalogue cannot be used now" "the catalogue does not answer, or another program holds it; try again in 5 seconds";
     InsufficientStorage "insufficient_storage" INSUFFICIENT_STORAGE "The disk has no room" "the server's disk is full; send it again when there is room";

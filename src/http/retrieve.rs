@@ -10,11 +10,12 @@ use utoipa::{IntoResponses, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::admission::place;
 use super::json::Json;
 use super::openapi::{BODY_ERRORS, error_responses};
 use super::problem::{ApiError, Code};
 use crate::app::App;
-use crate::generate::{Alignment, FilterRequest, Limits, NeighbourView, SearchRequest, TextNeighbours};
+use crate::generate::{Alignment, FilterRequest, Limits, NeighbourView, SearchRequest, TextNeighbours, ValidCompletion};
 use crate::invalid::Invalid;
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{DatabaseError, Effort, SearchOptions};
@@ -104,6 +105,7 @@ impl IntoResponses for Errors {
                 Code::CollectionNotFound,
                 Code::InvalidValue,
                 Code::VersionNotKept,
+                Code::Overloaded,
                 Code::RetrievalFailed,
                 Code::CollectionMadeAnew,
                 Code::ShuttingDown,
@@ -146,6 +148,7 @@ async fn retrieve(
     Json(request): Json<RetrieveRequest>,
 ) -> Result<axum::Json<RetrieveResponse>, ApiError> {
     let (text, alignment, options) = request.validate(&app.generator.limits())?;
+    let _place = place(&app.places.lookups)?;
     check_search(&app, &options, "").await?;
     let found = app.parts.retriever.retrieve_text(&text, alignment, &options).await?;
     Ok(axum::Json(found.into()))
@@ -198,6 +201,19 @@ pub async fn check_search(app: &App, options: &SearchOptions, prefix: &str) -> R
         DatabaseError::VersionNotKept { .. } => ApiError::from(error).with_field(format!("{prefix}as_of")),
         error => error.into(),
     })
+}
+
+/// As [`check_search`] for a completion.
+///
+/// # Errors
+/// As [`check_search`]; that the stores cannot be read is none where the completion goes on without them.
+pub async fn check_completion(app: &App, completion: &ValidCompletion) -> Result<(), ApiError> {
+    let Some(options) = completion.search() else { return Ok(()) };
+    match check_search(app, options, "retrieval.").await {
+        // The look-up will fail as well, and say so.
+        Err(error) if completion.goes_on_without_neighbours() && error.code.status().is_server_error() => Ok(()),
+        checked => checked,
+    }
 }
 
 /// # Errors

@@ -98,7 +98,7 @@ struct ScoredToken {
                 {"token": "2", "token_id": 19, "with_retrieval": -0.008, "without_retrieval": -1.814},
                 {"token": "1", "token_id": 18, "with_retrieval": -0.311, "without_retrieval": -2.593},
                 {"token": ".", "token_id": 15, "with_retrieval": -0.323, "without_retrieval": -1.139}],
-            "retrieval": {"enabled": true, "alignment": "prompt_end", "interval": 64, "prefetch": false, "late": 0, "database_version": 7, "chunks": [{
+            "retrieval": {"enabled": true, "alignment": "prompt_end", "interval": 64, "prefetch": false, "late": 0, "failed": 0, "database_version": 7, "chunks": [{
                 "choice": 0, "chunk": 0, "text": "The Dune film was released in", "stale_tokens": 0, "neighbours": [{
                     "document_id": "dune-2021-film.md", "chunk_index": 3, "distance": 0.21, "neighbour": "Dune was released in",
                     "continuation": " cinemas in 2021.", "title": "Dune", "source": "samples/dune-2021-film.md", "metadata": {}}]}]}})),

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::IngestError;
 use super::lease::{HeldLease, Leases};
-use crate::catalogue::CatalogueError;
+use crate::catalogue::{Catalogue, CatalogueError};
 use crate::neighbours::{Database, DatabaseError, Leave};
 
 /// How long a worker waits before it asks again whether the other process's has ended.
@@ -22,12 +22,12 @@ const OUTAGE_RETRY: Duration = Duration::from_secs(2);
 /// Names of leases.
 const CHANGES: &str = "changes";
 const UPKEEP: &str = "upkeep";
-const REINDEX: &str = "reindex";
-const WORKERS: &str = "worker/";
+pub(super) const REINDEX: &str = "reindex";
+pub(super) const WORKERS: &str = "worker/";
 
 /// Makes changes of the retrieval database follow one another, across tasks and processes. A process that ends, however it ends, frees it:
 /// where it is a lease, in a few seconds.
-pub(super) struct ChangeLock {
+pub struct ChangeLock {
     path: PathBuf,
     local: Arc<Mutex<()>>,
     leases: Option<Leases>,
@@ -41,18 +41,22 @@ pub(super) enum Stores {
 }
 
 /// Frees the lock when it is dropped.
-pub(super) enum ChangeGuard {
+#[allow(private_interfaces)]
+pub enum ChangeGuard {
     File { _file: File, _local: OwnedMutexGuard<()> },
     Lease(Arc<HeldLease>),
 }
 
 impl ChangeLock {
     /// The lock of the stores that the worker's lock file is for.
-    pub fn beside(worker_lock: &Path, leases: Option<Leases>, stores: Stores) -> Self {
+    pub(super) fn beside(worker_lock: &Path, leases: Option<Leases>, stores: Stores) -> Self {
         Self { path: worker_lock.with_extension("changes.lock"), local: Arc::default(), leases, stores }
     }
 
     /// None if `stop` comes first.
+    ///
+    /// # Errors
+    /// The lock file cannot be used.
     pub async fn hold_unless(&self, stop: &CancellationToken) -> Result<Option<ChangeGuard>, IngestError> {
         tokio::select! {
             biased;
@@ -61,6 +65,8 @@ impl ChangeLock {
         }
     }
 
+    /// # Errors
+    /// The lock file cannot be used.
     pub async fn hold(&self) -> Result<ChangeGuard, IngestError> {
         let local = self.local.clone().lock_owned().await;
         let Some(leases) = &self.leases else {
@@ -234,15 +240,23 @@ pub(super) struct ReindexGuard {
 impl ReindexGuard {
     /// None if another process has it.
     pub async fn take(path: &Path, leases: Option<&Leases>) -> Result<Option<Self>, IngestError> {
-        let file = open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(source)) => return Err(IngestError::Lock { path: path.to_owned(), source }),
-        }
+        let Some(file) = sole_lock(path)? else { return Ok(None) };
         let Some(leases) = leases else { return Ok(Some(Self { _file: file, _lease: None })) };
         let lease = leases.try_take(REINDEX, None).await?;
         Ok(lease.map(|lease| Self { _file: file, _lease: Some(lease) }))
+    }
+}
+
+/// A lock that is this process's alone, of those on this machine; none if another process has it.
+///
+/// # Errors
+/// The lock file cannot be used.
+pub fn sole_lock(path: &Path) -> Result<Option<File>, IngestError> {
+    let file = open(path)?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(IngestError::Lock { path: path.to_owned(), source }),
     }
 }
 

@@ -9,6 +9,7 @@ mod collections;
 mod documents;
 mod embed;
 pub mod files;
+mod holder;
 mod housekeeping;
 mod indexing;
 mod input;
@@ -32,8 +33,10 @@ use std::path::PathBuf;
 pub use collections::{Collection, CollectionDetails};
 pub use documents::{Ingest, Submission};
 pub use embed::Embed;
+pub use holder::{holder, lease_holder};
 use input::check_labels;
 pub use input::{DocumentInput, IngestLimits, MAX_LABEL, NewDocument};
+pub use locks::{ChangeGuard, ChangeLock, sole_lock};
 pub use once::Taken;
 pub use reindex::{Progress, Reindex, Reindexed};
 pub use skipped::{SkippedFile, SkippedFiles};
@@ -62,6 +65,8 @@ pub enum IngestError {
     NotMadeAnew { collection: CollectionName, id: DocumentId, reason: String },
     #[error("the folder {path} cannot be removed: {source}")]
     Scratch { path: PathBuf, source: std::io::Error },
+    #[error("texts cannot be embedded: {reason}")]
+    Embedder { reason: String },
     #[error("a part of the work ended early: {0}")]
     Interrupted(#[from] tokio::task::JoinError),
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::IngestError;
 use super::embed::Embed;
 use super::lease::Leases;
-use super::locks::{ChangeLock, ReindexGuard, Stores};
+use super::locks::{ChangeLock, ReindexGuard};
 use super::pipeline::Pipeline;
 use crate::catalogue::Catalogue;
 use crate::names::{CollectionName, DocumentId};
@@ -99,7 +99,7 @@ impl Reindex {
         let leases = Leases::of(&catalogue);
         let sole = ReindexGuard::take(&lock, leases.as_ref()).await?.ok_or(IngestError::ReindexRuns)?;
         let pipeline = Pipeline { tokenizer, embedder: Box::new(embedder), dimension: identity.dimension };
-        let changes = ChangeLock::beside(worker_lock, leases, Stores::At(uri.clone()));
+        let changes = ChangeLock::of_stores(&catalogue, uri.clone(), worker_lock);
         Ok(Self { uri, scratch: worker_lock.with_file_name("reindex"), identity, pipeline, catalogue, changes, _sole: sole })
     }
 

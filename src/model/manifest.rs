@@ -129,7 +129,7 @@ impl Manifest {
                 self.cca_layers.len()
             ));
         }
-        if self.self_attention.lower_layers + self.self_attention.upper_layers != self.layers {
+        if self.self_attention.lower_layers.checked_add(self.self_attention.upper_layers) != Some(self.layers) {
             return Err("self_attention.lower_layers and upper_layers do not add up to layers".to_owned());
         }
         let sizes = [
@@ -141,6 +141,9 @@ impl Manifest {
         ];
         if let Some((name, _)) = sizes.iter().find(|(_, size)| *size == 0) {
             return Err(format!("{name} must not be 0"));
+        }
+        if self.neighbour_length.checked_add(self.continuation_length).is_none() {
+            return Err("neighbour_length and continuation_length are too large".to_owned());
         }
         let graphs = self.variants.values().flat_map(|variant| GRAPHS.map(|graph| format!("{}/{graph}", variant.folder)));
         match graphs.chain([TOKENIZER.to_owned()]).find(|file| !self.files.contains_key(file)) {

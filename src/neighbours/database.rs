@@ -163,7 +163,7 @@ impl Database {
         Ok(Self::connected(connect(&folder.to_string_lossy(), memory).await?, identity, None, memory))
     }
 
-    fn connected(connection: Connection, identity: Identity, folder: Option<PathBuf>, memory: Memory) -> Self {
+    pub(super) fn connected(connection: Connection, identity: Identity, folder: Option<PathBuf>, memory: Memory) -> Self {
         let inner = Inner {
             connection,
             schema: table_schema(&identity),

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use crate::names::CollectionName;
 
 /// The folder that `uri` means, unless it means something that is no folder of this machine.
-pub(super) fn local_folder(uri: &str) -> Option<PathBuf> {
+pub fn local_folder(uri: &str) -> Option<PathBuf> {
     match uri.split_once("://") {
         None => Some(PathBuf::from(uri)),
         Some(("file", path)) => Some(PathBuf::from(path)),

@@ -19,10 +19,10 @@ pub struct Warmed(HashMap<CollectionName, (Vec<Uuid>, u64)>);
 impl Database {
     /// Reads what searches look through, collection by collection while there is room for it: the embeddings of those that fit the memory
     /// for embeddings, the indices of the others. What `warmed` has is read again only where the index is another one since. Gives the bytes
-    /// of indices that were read.
+    /// of indices that were read. A collection that cannot be read is passed over: whoever searches it is told.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// The collections cannot be listed.
     pub async fn warm(&self, warmed: &mut Warmed) -> Result<u64, DatabaseError> {
         let collections = self.collections().await?;
         warmed.0.retain(|name, _| collections.contains(name));
@@ -31,9 +31,13 @@ impl Database {
             let others: u64 = warmed.0.iter().filter(|(name, _)| **name != collection).map(|(_, (_, bytes))| bytes).sum();
             let before = warmed.0.get(&collection).map(|(parts, _)| parts.as_slice());
             let room = self.inner.index_bytes.saturating_sub(others);
-            if let Some((parts, bytes)) = self.warm_collection(&collection, before, room).await? {
-                read += bytes;
-                warmed.0.insert(collection, (parts, bytes));
+            match self.warm_collection(&collection, before, room).await {
+                Ok(None) => {}
+                Ok(Some((parts, bytes))) => {
+                    read += bytes;
+                    warmed.0.insert(collection, (parts, bytes));
+                }
+                Err(error) => tracing::debug!(%collection, %error, "what searches look through cannot be read beforehand"),
             }
         }
         Ok(read)

@@ -30,8 +30,11 @@ impl Tokenizer {
     pub fn load(path: &Path) -> Result<Self, TokenizerError> {
         let format = |reason: String| TokenizerError::Format { path: path.to_owned(), reason };
         let raw = std::fs::read(path).map_err(|source| TokenizerError::Read { path: path.to_owned(), source })?;
-        let inner = tokenizers::Tokenizer::from_bytes(&raw).map_err(|e| format(e.to_string()))?;
+        let inner = parse(&raw).map_err(format)?;
         let alphabet = byte_alphabet();
+        if let Some(symbol) = alphabet.keys().find(|symbol| inner.token_to_id(&symbol.to_string()).is_none()) {
+            return Err(format(format!("it has no token for the byte {:#04x}", alphabet[symbol])));
+        }
         let size = inner.get_vocab_size(true);
         let mut bytes = Vec::with_capacity(size);
         for id in 0..size as TokenId {
@@ -73,6 +76,12 @@ impl Tokenizer {
     pub fn identity(&self) -> &str {
         &self.identity
     }
+}
+
+fn parse(raw: &[u8]) -> Result<tokenizers::Tokenizer, String> {
+    // The library panics on some files, cut ones among them.
+    let read = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(raw));
+    read.map_err(|_| "its library fails on it".to_owned())?.map_err(|e| e.to_string())
 }
 
 /// Joins the bytes of tokens into text without ever giving out part of a character.

@@ -32,6 +32,8 @@ class World:
         # Of the embedder: now, and when what is imported was exported.
         self.seen, self.precision, self.exported = set(), None, None
         self.done, self.error = 0, None
+        # Seconds that a start takes on this machine as it is now; about 1 on an idle one. Random times are multiples of it.
+        self.pace = 1.0
 
     def live(self):
         """Kills until there were enough, then looks at everything once more."""
@@ -58,12 +60,14 @@ class World:
 
     def serve(self):
         """A server that is ready, after whatever came before."""
+        begin = time.monotonic()
         try:
             server = Server(self.retro, self.data, log=self.folder / "server.log").ready()
         except Failed:
             self.counts.add("failed_restarts")
             raise
         self.counts.add("restarts")
+        self.pace = (self.pace + time.monotonic() - begin) / 2
         return server
 
     def prepare(self):
@@ -108,7 +112,7 @@ class World:
         server = self.serve()
         threads = self.working(server)
         # Soon more often than late; some live long enough for housekeeping.
-        time.sleep(self.random.uniform(1, 5) if self.random.random() < 0.12 else 0.7 * self.random.random() ** 2)
+        time.sleep(self.pace * (self.random.uniform(1, 5) if self.random.random() < 0.12 else 0.7 * self.random.random() ** 2))
         server.kill()
         self.joined(threads)
         self.killed()
@@ -116,15 +120,14 @@ class World:
 
     def kill_starting(self):
         server = Server(self.retro, self.data, log=self.folder / "server.log")
-        time.sleep(1.3 * self.random.random())
+        time.sleep(self.pace * 1.2 * self.random.random())
         server.kill()
         self.killed()
         self.notes(server)
 
-    def kill_command(self, beside=None):
+    def kill_command(self):
         """A command that is killed, with a server beside it or without."""
         kind = self.random.choice(["ingest", "ingest", "import", "index"])
-        longest = {"ingest": 1.6, "import": 1.6, "index": 1.3}[kind]
         said = self.folder / "command.log"
         if kind == "ingest":
             states = {}
@@ -135,13 +138,14 @@ class World:
             arguments = ["ingest", path]
         elif kind == "import":
             again = [] if self.precision == self.exported else ["--embed-again"]
-            states, arguments = self.imported, ["import", self.folder / "imported.parquet", *again]
+            states, arguments = self.imported, ["import", self.folder / "imported.parquet", "--log-level", "info", *again]
         else:
             states, arguments = {}, ["index", "imported", "--rebuild"]
         with open(said, "ab") as log:
             process = subprocess.Popen(command(self.retro, self.data, *arguments), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            code = process.wait(longest * (0.3 + 0.7 * self.random.random()))
+            # Its start takes a part of this; some come to their end.
+            code = process.wait(self.pace * self.random.uniform(0.3, 2))
         except subprocess.TimeoutExpired:
             process.kill()
             code = process.wait()
@@ -180,7 +184,7 @@ class World:
         process = subprocess.Popen(
             command(self.retro, self.data, *arguments), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            process.wait(0.3 + 4 * self.random.random())
+            process.wait(self.pace * self.random.uniform(0.3, 4))
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

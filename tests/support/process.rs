@@ -18,13 +18,12 @@ pub struct Process {
 impl Process {
     /// Starts it on a free port of 127.0.0.1, unless `more` says otherwise, and waits till it says where it listens, which it says when it is ready.
     pub fn serve(data_dir: &Path, more: &[&str]) -> Self {
-        let mut child = command("serve", data_dir)
-            .env("RETRO_LISTEN", "127.0.0.1:0")
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::of(command("serve", data_dir).args(more))
+    }
+
+    /// The same of a [`command`] that has its arguments.
+    pub fn of(command: &mut Command) -> Self {
+        let mut child = command.env("RETRO_LISTEN", "127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut greeting = String::new();
         out.read_line(&mut greeting).unwrap();
@@ -52,6 +51,10 @@ impl Process {
         self.signal(libc::SIGTERM);
         self.child.wait().unwrap();
         String::from_utf8(self.rest.take().expect("it is read once").join().unwrap()).unwrap()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn signal(&self, signal: i32) {

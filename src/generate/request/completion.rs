@@ -2,7 +2,7 @@ use serde::Deserialize;
 use utoipa::openapi::{OneOfBuilder, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
-use super::retrieval::{Alignment, RetrievalRequest, ValidRetrieval};
+use super::retrieval::{Alignment, OnError, RetrievalRequest, ValidRetrieval};
 use super::{Limits, tokens};
 use crate::invalid::Invalid;
 use crate::neighbours::SearchOptions;
@@ -161,6 +161,10 @@ impl ValidCompletion {
     /// The search for neighbours that will be made, if one will.
     pub fn search(&self) -> Option<&SearchOptions> {
         self.retrieval.search()
+    }
+
+    pub fn goes_on_without_neighbours(&self) -> bool {
+        self.retrieval.on_error == OnError::Continue
     }
 
     /// At least one.

@@ -10,7 +10,7 @@ mod search;
 
 pub use completion::{CompletionRequest, MAX_CHOICES, MAX_LOGPROBS, Sampling, Stop, ValidCompletion};
 pub use filter::FilterRequest;
-pub use retrieval::{Alignment, NeighbourSource, ProvidedNeighbour, RetrievalRequest, ValidRetrieval};
+pub use retrieval::{Alignment, NeighbourSource, OnError, ProvidedNeighbour, RetrievalRequest, ValidRetrieval};
 pub use score::{ScoreRequest, ValidScore};
 pub use search::SearchRequest;
 

@@ -80,6 +80,19 @@ pub struct RetrievalRequest {
     #[serde(default, deserialize_with = "object::optional_list")]
     #[schema(min_items = 1, max_items = 16)]
     pub provided: Option<Vec<ProvidedNeighbour>>,
+    /// What a look-up that fails does to the completion (default `fail`). Completions only.
+    #[serde(default)]
+    pub on_error: Option<OnError>,
+}
+
+/// `fail`: the completion ends with an error. `continue`: the chunk goes on without neighbours, with `prefetch` with those it has; its entry
+/// has an `error`, and `failed` counts it. What is wrong with the request itself is refused either way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    #[default]
+    Fail,
+    Continue,
 }
 
 /// `prompt_end`: the grid ends where the prompt ends, so that even a short prompt has neighbours. `prompt_start`: the paper's grid.
@@ -116,6 +129,7 @@ pub struct ValidRetrieval {
     pub(in crate::generate) alignment: Alignment,
     pub(in crate::generate) interval: usize,
     pub(in crate::generate) prefetch: bool,
+    pub(in crate::generate) on_error: OnError,
 }
 
 impl ValidRetrieval {
@@ -176,6 +190,12 @@ impl RetrievalRequest {
             (true, None) if options.neighbours == 0 => NeighbourSource::Off,
             (true, None) => NeighbourSource::Search(options),
         };
-        Ok(ValidRetrieval { source, alignment: self.alignment.unwrap_or(alignment), interval, prefetch: self.prefetch })
+        Ok(ValidRetrieval {
+            source,
+            alignment: self.alignment.unwrap_or(alignment),
+            interval,
+            prefetch: self.prefetch,
+            on_error: self.on_error.unwrap_or_default(),
+        })
     }
 }

@@ -1,9 +1,10 @@
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
-use super::retrieval::{Alignment, RetrievalRequest, ValidRetrieval};
+use super::retrieval::{Alignment, OnError, RetrievalRequest, ValidRetrieval};
 use super::{Limits, tokens};
 use crate::invalid::Invalid;
 use crate::neighbours::SearchOptions;
@@ -31,11 +32,12 @@ pub struct ScoreRequest {
     pub retrieval: RetrievalRequest,
 }
 
-/// A score waits for the neighbours of every chunk.
+/// A score waits for the neighbours of every chunk, and has them all.
 fn retrieval_schema() -> RefOr<Schema> {
     let off = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([false]));
-    let no_prefetch = ObjectBuilder::new().property("prefetch", off);
-    AllOfBuilder::new().item(Ref::from_schema_name("RetrievalRequest")).item(no_prefetch).into()
+    let fails = ObjectBuilder::new().enum_values(Some([json!("fail"), json!(null)]));
+    let narrower = ObjectBuilder::new().property("prefetch", off).property("on_error", fails);
+    AllOfBuilder::new().item(Ref::from_schema_name("RetrievalRequest")).item(narrower).into()
 }
 
 /// A score request that is within every limit.
@@ -93,6 +95,12 @@ impl ScoreRequest {
             return Err(Invalid::new(
                 "retrieval.prefetch",
                 "must be false for a score, which waits for the neighbours of every chunk",
+            ));
+        }
+        if self.retrieval.on_error == Some(OnError::Continue) {
+            return Err(Invalid::new(
+                "retrieval.on_error",
+                "must be `fail` for a score: one that lacks some of its neighbours would be another number under the same name",
             ));
         }
         let retrieval = self.retrieval.validate(limits, Alignment::PromptStart)?;

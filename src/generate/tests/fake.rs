@@ -14,9 +14,9 @@ use crate::generate::completion::CompletionRun;
 use crate::generate::engine::Engine;
 use crate::generate::events::{Event, EventStream, NeighbourView};
 use crate::generate::job::{Job, Work};
-use crate::generate::lookup::{Answer, Found, Lookup, Request, Source};
+use crate::generate::lookup::{Answer, Failed, Found, Lookup, Request, Source};
 use crate::generate::prefetch::Prefetch;
-use crate::generate::request::{Alignment, CompletionRequest, Limits, MAX_CHOICES, RetrievalRequest};
+use crate::generate::request::{Alignment, CompletionRequest, Limits, MAX_CHOICES, OnError, RetrievalRequest};
 use crate::generate::scheduler::{Scheduler, Ticket};
 use crate::generate::score::{ScoreAnswer, ScoreRun};
 use crate::model::{Checked, EncodedNeighbours, Logits, ModelFolder, Slot};
@@ -212,14 +212,15 @@ pub struct Wanted {
     retrieval: bool,
     interval: usize,
     prefetch: bool,
+    on_error: Option<OnError>,
     echo: bool,
     logprobs: Option<usize>,
     choices: usize,
 }
 
 pub fn completion(prompt: usize, max_tokens: usize) -> Wanted {
-    let interval = CHUNK_LENGTH;
-    Wanted { prompt, max_tokens, retrieval: true, interval, prefetch: false, echo: false, logprobs: None, choices: 1 }
+    let (retrieval, interval, prefetch, on_error) = (true, CHUNK_LENGTH, false, None);
+    Wanted { prompt, max_tokens, retrieval, interval, prefetch, on_error, echo: false, logprobs: None, choices: 1 }
 }
 
 impl Wanted {
@@ -241,6 +242,10 @@ impl Wanted {
 
     pub fn with_prefetch(self) -> Self {
         Self { prefetch: true, ..self }
+    }
+
+    pub fn on_error(self, on_error: OnError) -> Self {
+        Self { on_error: Some(on_error), ..self }
     }
 }
 
@@ -294,7 +299,12 @@ impl Harness {
             n: Some(wanted.choices),
             echo: wanted.echo,
             logprobs: wanted.logprobs,
-            retrieval: RetrievalRequest { enabled: Some(wanted.retrieval), prefetch: wanted.prefetch, ..Default::default() },
+            retrieval: RetrievalRequest {
+                enabled: Some(wanted.retrieval),
+                prefetch: wanted.prefetch,
+                on_error: wanted.on_error,
+                ..Default::default()
+            },
             ..CompletionRequest::new("a")
         };
         let limits = Limits { max_n: MAX_CHOICES, ..Limits::from(&**manifest) };
@@ -370,7 +380,7 @@ impl Harness {
         let chunks = self.take(ticket);
         let mut found = |chunk| {
             self.answered.push(Arc::default());
-            Found { chunk, text: String::new(), encoded: self.answered.last().cloned(), shown: Vec::new() }
+            Found { chunk, text: String::new(), encoded: self.answered.last().cloned(), shown: Vec::new(), error: None }
         };
         let answer = Answer { ticket, found: Ok(chunks.into_iter().map(&mut found).collect()), version: 1 };
         self.scheduler().answer(answer);
@@ -390,9 +400,9 @@ impl Harness {
         }
     }
 
-    pub fn fail(&mut self, ticket: Ticket) {
-        self.take(ticket);
-        self.scheduler().answer(Answer { ticket, found: Err(GenerateError::Stopped), version: 0 });
+    pub fn fail(&mut self, ticket: Ticket, error: GenerateError) {
+        let queries = self.take(ticket).into_iter().map(|chunk| (chunk, format!("chunk {chunk}"))).collect();
+        self.scheduler().answer(Answer { ticket, found: Err(Failed::new(error, queries)), version: 0 });
     }
 
     fn take(&mut self, ticket: Ticket) -> Vec<usize> {

@@ -3,6 +3,7 @@
 mod choices;
 mod echo;
 mod fake;
+mod on_error;
 mod prefetch;
 mod score;
 
@@ -139,7 +140,7 @@ fn a_failed_look_up_ends_its_sequence_alone() {
     let mut harness = Harness::new(2);
     let (mut fails, mut works) = (harness.queue(completion(4, 2)), harness.queue(completion(4, 2)));
     harness.run();
-    harness.fail(0);
+    harness.fail(0, GenerateError::Stopped);
     harness.answer(1);
     harness.run();
     assert!(matches!(fails.events().last(), Some(Err(GenerateError::Stopped))));

@@ -126,7 +126,7 @@ fn a_failed_look_up_ends_its_sequence_alone() {
     let mut fails = prompted(&mut harness, 60);
     let mut works = harness.queue(completion(10, 40).without_retrieval());
     run_to(&mut harness, 5);
-    harness.fail(0);
+    harness.fail(0, GenerateError::Stopped);
     assert!(matches!(fails.events().last(), Some(Err(GenerateError::Stopped))));
     assert_eq!(harness.engine().open, 1);
     harness.run();

@@ -49,7 +49,7 @@ fn a_score_hears_why_it_failed() {
     let mut harness = Harness::new(1);
     let (mut fails, mut stopped) = (harness.score(100, 1, true), harness.score(100, 1, true));
     harness.run();
-    harness.fail(0);
+    harness.fail(0, GenerateError::Stopped);
     harness.run();
     harness.stop();
     assert!(matches!(fails.try_recv().unwrap(), Err(GenerateError::Stopped)));

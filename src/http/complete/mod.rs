@@ -28,7 +28,7 @@ use crate::http::json::Json;
 use crate::http::observe::RequestId;
 use crate::http::openapi::{BODY_ERRORS, error_responses};
 use crate::http::problem::{ApiError, Code, Problem};
-use crate::http::retrieve::check_search;
+use crate::http::retrieve::check_completion;
 use crate::http::sse::{self, StreamEvents};
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -114,7 +114,7 @@ data: {"choice":0,"text":" a"}
 
 event: done
 data: {"choices":[{"index":0,"finish_reason":"length"}],
-data: "retrieval":{"enabled":true,"alignment":"prompt_end","interval":64,"prefetch":false,"late":0,"database_version":7},
+data: "retrieval":{"enabled":true,"alignment":"prompt_end","interval":64,"prefetch":false,"late":0,"failed":0,"database_version":7},
 data: "usage":{"prompt_tokens":2,"completion_tokens":1,"total_tokens":3},
 data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_token_ms":24.0,"decode_ms":8.0}}
 
@@ -127,6 +127,9 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
 ///
 /// With `retrieval.prefetch` the text waits for neighbours only at the prompt: later ones are looked up early, for slightly older text, and
 /// read from the next end of a chunk on. `stale_tokens` says of each chunk's neighbours how old they were, and `late` how often none came.
+///
+/// Where a look-up fails, the completion ends with an error; with `"retrieval": {"on_error": "continue"}` the chunk goes on without
+/// neighbours, its entry has an `error` (what failed, the reason is in the server's log), and `failed` counts such chunks.
 ///
 /// With `n` above 1 the prompt is read once, and the choices go on from there side by side, each with the neighbours of its own text. The
 /// prompt's neighbours are shown once, with choice 0.
@@ -155,6 +158,8 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
             "prompt": "Tea is", "max_tokens": 8, "logprobs": 2, "retrieval": {"enabled": false}}))),
         ("prefetch" = (summary = "Neighbours every 16 tokens, and no waiting for them", value = json!({
             "prompt": "The honey bee", "max_tokens": 48, "retrieval": {"interval": 16, "prefetch": true}}))),
+        ("on_error" = (summary = "On without neighbours where a look-up fails", value = json!({
+            "prompt": "The honey bee", "max_tokens": 48, "retrieval": {"on_error": "continue"}}))),
         ("filter" = (summary = "Neighbours from some documents only", value = json!({
             "prompt": "The honey bee", "max_tokens": 24,
             "retrieval": {"filter": {"field": "title", "op": "prefix", "value": "Honey"}}}))),
@@ -169,7 +174,7 @@ data: "timings":{"queue_ms":0.1,"retrieval_ms":14.2,"prefill_ms":9.8,"first_toke
             (CompletionResponse = "application/json", example = json!({
                 "id": "cmpl-0198c0f2a7e07d3c8f0d1c2b3a495867", "model": "retro-nano", "created": 1_790_000_000,
                 "choices": [{"index": 0, "text": " 2021", "finish_reason": "length", "logprobs": null}],
-                "retrieval": {"enabled": true, "alignment": "prompt_end", "interval": 64, "prefetch": false, "late": 0, "database_version": 7, "chunks": [{
+                "retrieval": {"enabled": true, "alignment": "prompt_end", "interval": 64, "prefetch": false, "late": 0, "failed": 0, "database_version": 7, "chunks": [{
                     "choice": 0, "chunk": 0, "text": "The Dune film was released in", "stale_tokens": 0, "neighbours": [{
                         "document_id": "dune-2021-film.md", "chunk_index": 3, "distance": 0.21, "neighbour": "Dune was released in",
                         "continuation": " cinemas in 2021.", "title": "Dune", "source": "samples/dune-2021-film.md", "metadata": {}}]}]},
@@ -187,9 +192,7 @@ async fn complete(
 ) -> Result<Response, ApiError> {
     let (wants_stream, wants_logprobs, compare) = (request.stream, request.logprobs.is_some(), request.compare);
     let valid = request.validate(&app.generator.limits(), &app.parts.tokenizer)?;
-    if let Some(options) = valid.search() {
-        check_search(&app, options, "retrieval.").await?;
-    }
+    check_completion(&app, &valid).await?;
     let cut = app.lifecycle.cut();
     let (completion, comparison) = if compare {
         let events = app.generator.compare(valid)?;

@@ -63,8 +63,9 @@ pub(crate) fn multipart(bytes: &[u8]) {
     assert_eq!(pieces, whole, "the form is another one in pieces of {length}");
 }
 
-/// What a form in pieces of this length is taken for: its fingerprint and documents, or the kind of error.
-fn upload(body: &[u8], length: usize) -> Result<(String, usize), &'static str> {
+/// What a form in pieces of this length is taken for: its fingerprint and documents, if it is one. What is wrong with it may be told in
+/// another way: a body without any boundary is a form without files where it comes at once.
+fn upload(body: &[u8], length: usize) -> Option<(String, usize)> {
     static RUNTIME: LazyLock<Runtime> =
         LazyLock::new(|| tokio::runtime::Builder::new_current_thread().build().expect("there is room for it"));
     static UPLOADS: LazyLock<(TempDir, Uploads)> = LazyLock::new(|| {
@@ -84,9 +85,5 @@ fn upload(body: &[u8], length: usize) -> Result<(String, usize), &'static str> {
     });
     let left = std::fs::read_dir(UPLOADS.0.path().join("uploads")).expect("it is there").count();
     assert_eq!(left, 0, "files of the upload are left");
-    taken.map_err(|error| {
-        let code = error.code.as_str();
-        refused(error, body.len());
-        code
-    })
+    taken.map_err(|error| refused(error, body.len())).ok()
 }

@@ -126,7 +126,8 @@ impl TextCompletion {
             chunks.extend(shown);
             add(&mut usage, completion.done.usage);
             summary = Some(match summary {
-                Some(so_far) => together(so_far, completion.done.retrieval),
+                // The prompts of a request are looked up alike.
+                Some(so_far) => so_far.with(completion.done.retrieval),
                 None => completion.done.retrieval,
             });
         }
@@ -156,11 +157,6 @@ pub fn add(usage: &mut Usage, more: Usage) {
     usage.prompt_tokens += more.prompt_tokens;
     usage.completion_tokens += more.completion_tokens;
     usage.total_tokens += more.total_tokens;
-}
-
-/// Of two prompts of one request, which are looked up alike.
-fn together(one: RetrievalSummary, other: RetrievalSummary) -> RetrievalSummary {
-    RetrievalSummary { late: one.late + other.late, database_version: one.database_version.max(other.database_version), ..one }
 }
 
 #[cfg(test)]

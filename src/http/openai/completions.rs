@@ -20,7 +20,7 @@ use crate::http::complete::unless_cut;
 use crate::http::json::Json;
 use crate::http::openapi::BODY_ERRORS;
 use crate::http::problem::{ApiError, Code};
-use crate::http::retrieve::check_search;
+use crate::http::retrieve::check_completion;
 use crate::http::sse::StreamEvents;
 
 pub fn router() -> OpenApiRouter<Arc<App>> {
@@ -58,7 +58,7 @@ data: "retrieval":{"chunks":[{"choice":0,"chunk":0,"text":"Tea is","stale_tokens
 
 data: {"id":"cmpl-0198c0f2a7e07d3c8f0d1c2b3a495867","object":"text_completion","created":1790000000,"model":"retro-nano",
 data: "choices":[{"index":0,"text":"","logprobs":null,"finish_reason":"length"}],
-data: "retrieval":{"enabled":true,"alignment":"prompt_end","interval":64,"prefetch":false,"late":0,"database_version":7,"chunks":[]}}
+data: "retrieval":{"enabled":true,"alignment":"prompt_end","interval":64,"prefetch":false,"late":0,"failed":0,"database_version":7,"chunks":[]}}
 
 data: [DONE]
 
@@ -99,7 +99,7 @@ data: [DONE]
                 "id": "cmpl-0198c0f2a7e07d3c8f0d1c2b3a495867", "object": "text_completion", "created": 1_790_000_000, "model": "retro-nano",
                 "choices": [{"index": 0, "text": " 2021", "logprobs": null, "finish_reason": "length"}],
                 "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9},
-                "retrieval": {"enabled": true, "alignment": "prompt_end", "interval": 64, "prefetch": false, "late": 0, "database_version": 7, "chunks": [{
+                "retrieval": {"enabled": true, "alignment": "prompt_end", "interval": 64, "prefetch": false, "late": 0, "failed": 0, "database_version": 7, "chunks": [{
                     "choice": 0, "chunk": 0, "text": "The Dune film was released in", "stale_tokens": 0, "neighbours": [{
                         "document_id": "dune-2021-film.md", "chunk_index": 3, "distance": 0.21, "neighbour": "Dune was released in",
                         "continuation": " cinemas in 2021.", "title": "Dune", "source": "samples/dune-2021-film.md", "metadata": {}}]}]}})),
@@ -114,8 +114,8 @@ async fn completions(State(app): State<Arc<App>>, Json(request): Json<TextComple
     let wants_stream = request.stream.unwrap_or(false);
     let Plan { completions, shape } = request.validate(&app.generator.limits(), app.settings.max_queue, tokenizer)?;
     // The prompts of a request all search alike.
-    if let Some(options) = completions.first().and_then(|completion| completion.search()) {
-        check_search(&app, options, "retrieval.").await?;
+    if let Some(completion) = completions.first() {
+        check_completion(&app, completion).await?;
     }
     let prompts: Vec<Prompt> = completions.iter().map(|completion| Prompt::of(completion, tokenizer)).collect();
     let (events, head, cut) = (app.generator.submit_all(completions)?, Head::of(model), app.lifecycle.cut());

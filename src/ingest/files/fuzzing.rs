@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::find::{Kind, Source};
 use super::prose::Prose;
 use super::{Documents, FileLabels, IngestLimits};
+use crate::caught::apart;
 
 pub(crate) use super::pdf::fuzzing::{pdf, pdf_page};
 
@@ -27,7 +28,7 @@ pub(crate) fn docx(bytes: &[u8]) {
 }
 
 pub(crate) fn parquet(bytes: &[u8]) {
-    file("a.parquet", Kind::Parquet, bytes);
+    apart(|| file("a.parquet", Kind::Parquet, bytes));
 }
 
 pub(crate) fn jsonl(bytes: &[u8]) {

@@ -8,6 +8,8 @@ use super::{MAX_STREAM, dictionary, number_of, numbers, resolved};
 
 /// Codes of a composite font that have a width of their own.
 const MAX_CODES: u32 = 0xffff;
+/// Most widths that a font may give them: a run of a few bytes can have all codes, and be there again and again.
+const MAX_WIDTHS: usize = 4 * MAX_CODES as usize;
 
 pub(super) struct Font<'a> {
     encoding: Encoding<'a>,
@@ -126,13 +128,17 @@ fn composite_widths(document: &Document, font: &Dictionary) -> Widths {
     let default = descendant.get(b"DW").ok().and_then(number_of).unwrap_or(1000.0);
     let runs = descendant.get(b"W").ok().and_then(|runs| resolved(document, runs)).and_then(|runs| runs.as_array().ok());
     let mut runs = runs.into_iter().flatten().filter_map(|object| resolved(document, object));
+    let mut left = MAX_WIDTHS;
     while let (Some(first), Some(second)) = (runs.next().and_then(number_of), runs.next()) {
         let first = first.max(0.0) as u32;
         if let Ok(array) = second.as_array() {
             let numbers = array.iter().filter_map(|width| resolved(document, width).and_then(number_of));
             widths.extend((first..=MAX_CODES).zip(numbers));
         } else if let (Some(last), Some(width)) = (number_of(second), runs.next().and_then(number_of)) {
-            widths.extend((first..=(last.max(0.0) as u32).min(MAX_CODES)).map(|code| (code, width)));
+            let codes = first..=(last.max(0.0) as u32).min(MAX_CODES);
+            let Some(rest) = left.checked_sub(codes.clone().count()) else { break };
+            left = rest;
+            widths.extend(codes.map(|code| (code, width)));
         }
     }
     Widths::Composite { widths, default }

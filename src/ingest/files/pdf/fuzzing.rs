@@ -4,12 +4,14 @@ use lopdf::{Document, Stream, dictionary};
 
 use super::page::PageReader;
 use super::{Prose, text_of};
+use crate::caught::apart;
 use crate::ingest::files::fuzzing::{LIMITS, finished, readable};
 
 pub(crate) fn pdf(bytes: &[u8]) {
-    match text_of(bytes, LIMITS.max_document_bytes) {
-        Ok(read) => readable(&read.text),
-        Err(reason) => assert!(!reason.is_empty()),
+    match apart(|| text_of(bytes, LIMITS.max_document_bytes)) {
+        Some(Ok(read)) => readable(&read.text),
+        Some(Err(reason)) => assert!(!reason.is_empty()),
+        None => {}
     }
 }
 
@@ -40,7 +42,7 @@ pub(crate) fn pdf_page(bytes: &[u8]) {
     let catalog = document.add_object(dictionary! { "Type" => "Catalog", "Pages" => pages });
     document.trailer.set("Root", catalog);
     let mut prose = Prose::new(LIMITS.max_document_bytes);
-    if PageReader::new(&document).read(page, &mut prose).is_ok() {
+    if let Some(Ok(())) = apart(|| PageReader::new(&document).read(page, &mut prose)) {
         finished(prose);
     }
 }

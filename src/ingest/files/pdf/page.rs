@@ -11,6 +11,8 @@ use super::{Gap, MAX_STREAM, Prose, dictionary, number_of, numbers, resolved};
 
 /// How deep forms may be in forms; one that draws itself would be drawn for ever.
 const MAX_FORMS: usize = 8;
+/// How many forms a page may draw in all: a few that draw each other several times come to any number.
+const MAX_DRAWN: usize = 10_000;
 /// How many states a page may have put aside.
 const MAX_STATES: usize = 256;
 /// Lines of text closer than this share of the font's size are one: indices stand a little off it.
@@ -95,7 +97,7 @@ impl<'a> PageReader<'a> {
         let inherited = inherited.into_iter().filter_map(|id| self.document.get_dictionary(id).ok());
         let resources: Vec<_> = own.into_iter().chain(inherited).collect();
         let content = self.document.get_page_content_with_limit(page, MAX_STREAM)?;
-        let mut drawing = Drawing { reader: self, prose, last: None, forms: 0 };
+        let mut drawing = Drawing { reader: self, prose, last: None, forms: 0, drawn: 0 };
         drawing.run(&content, &resources, Matrix::IDENTITY)
     }
 
@@ -118,7 +120,10 @@ struct Drawing<'r, 'a> {
     reader: &'r mut PageReader<'a>,
     prose: &'r mut Prose,
     last: Option<End>,
+    /// Those that draw one another now.
     forms: usize,
+    /// All that were begun.
+    drawn: usize,
 }
 
 impl<'a> Drawing<'_, 'a> {
@@ -234,7 +239,10 @@ impl<'a> Drawing<'_, 'a> {
     fn form(&mut self, name: &[u8], resources: &[&'a Dictionary], map: Matrix) -> lopdf::Result<()> {
         let document = self.reader.document;
         let Some(Object::Stream(form)) = self.reader.resource(resources, b"XObject", name) else { return Ok(()) };
-        if self.forms == MAX_FORMS || !form.dict.get(b"Subtype").and_then(Object::as_name).is_ok_and(|kind| kind == b"Form") {
+        if self.forms == MAX_FORMS
+            || self.drawn == MAX_DRAWN
+            || !form.dict.get(b"Subtype").and_then(Object::as_name).is_ok_and(|kind| kind == b"Form")
+        {
             return Ok(());
         }
         let own = form.dict.get(b"Resources").ok().and_then(|own| dictionary(document, own));
@@ -242,6 +250,7 @@ impl<'a> Drawing<'_, 'a> {
         let matrix = matrix.and_then(|numbers| Matrix::from(&numbers)).unwrap_or(Matrix::IDENTITY);
         let content = form.decompressed_content_with_limit(MAX_STREAM)?;
         self.forms += 1;
+        self.drawn += 1;
         let read = match own {
             Some(own) => self.run(&content, &[own], matrix.then(map)),
             None => self.run(&content, resources, matrix.then(map)),

@@ -1,0 +1,1 @@
+"""More requests than the server can take, and what becomes of them."""

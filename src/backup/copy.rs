@@ -1,0 +1,79 @@
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::BackupError;
+use crate::files::{FileEntry, hex};
+
+/// Copies a file, brings it to the disk, and says what was copied.
+pub fn copy(from: &Path, to: &Path) -> Result<FileEntry, BackupError> {
+    let of = |file: &Path, doing| {
+        let file = file.to_owned();
+        move |source| BackupError::File { file, doing, source }
+    };
+    if let Some(folder) = to.parent() {
+        std::fs::create_dir_all(folder).map_err(of(folder, "made"))?;
+    }
+    let mut source = File::open(from).map_err(of(from, "opened"))?;
+    let mut target = File::create_new(to).map_err(of(to, "made"))?;
+    let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        match source.read(&mut buffer).map_err(of(from, "read"))? {
+            0 => break,
+            read => {
+                hasher.update(&buffer[..read]);
+                target.write_all(&buffer[..read]).map_err(of(to, "written"))?;
+                bytes += read as u64;
+            }
+        }
+    }
+    target.sync_all().map_err(of(to, "brought to the disk"))?;
+    Ok(FileEntry { sha256: hex(&hasher.finalize()), bytes })
+}
+
+/// What is said of a file that is there already.
+pub fn measure(file: &Path) -> Result<FileEntry, BackupError> {
+    let of = |doing| move |source| BackupError::File { file: file.to_owned(), doing, source };
+    let mut source = File::open(file).map_err(of("opened"))?;
+    let (mut hasher, mut bytes, mut buffer) = (Sha256::new(), 0, vec![0; 1 << 20]);
+    loop {
+        match source.read(&mut buffer).map_err(of("read"))? {
+            0 => break,
+            read => {
+                hasher.update(&buffer[..read]);
+                bytes += read as u64;
+            }
+        }
+    }
+    source.sync_all().map_err(of("brought to the disk"))?;
+    Ok(FileEntry { sha256: hex(&hasher.finalize()), bytes })
+}
+
+/// Brings the names of files to the disk: all folders between `top` and them.
+pub fn sync_folders<'a>(top: &Path, files: impl Iterator<Item = &'a String>) -> Result<(), BackupError> {
+    let mut folders: BTreeSet<PathBuf> = BTreeSet::from([top.to_owned()]);
+    for file in files {
+        let mut folder = top.join(file);
+        while folder.pop() && folder != *top {
+            folders.insert(folder.clone());
+        }
+    }
+    for folder in folders.iter().rev() {
+        let synced = File::open(folder).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| BackupError::File { file: folder.clone(), doing: "brought to the disk", source })?;
+    }
+    Ok(())
+}
+
+/// Whether nothing is in a folder, or there is no such folder.
+pub fn is_empty(folder: &Path) -> Result<bool, BackupError> {
+    match std::fs::read_dir(folder) {
+        // A file system of its own may have that.
+        Ok(entries) => Ok(entries.flatten().all(|entry| entry.file_name() == "lost+found")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(source) => Err(BackupError::File { file: folder.to_owned(), doing: "read", source }),
+    }
+}
