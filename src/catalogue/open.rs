@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 
@@ -93,20 +93,16 @@ pub(super) async fn postgres(url: &str) -> Result<Catalogue, CatalogueError> {
     // Without what tells who may come in.
     let place =
         format!("postgres://{}:{}/{}", options.get_host(), options.get_port(), options.get_database().unwrap_or_default());
+    let pool = |most: u32| {
+        PgPoolOptions::new().max_connections(most).acquire_timeout(CONNECT_TIMEOUT).connect_lazy_with(options.clone())
+    };
+    let (writers, readers, leases) = (pool(SHARED_WRITERS), pool(SHARED_READERS), pool(SHARED_LEASES));
     let mut attempt = 1;
     loop {
-        let begun = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
-        let error = match begun.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut)) {
-            Ok(mut connection) => match POSTGRES.run(&mut connection).await {
-                Ok(()) => {
-                    // It ended well already.
-                    let _ = connection.close().await;
-                    break;
-                }
-                Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => CatalogueError::Sql(error),
-                Err(error) => return Err(CatalogueError::Open { place, reason: error.to_string() }),
-            },
-            Err(error) => CatalogueError::Sql(error),
+        let error = match begin_postgres(&options, &writers).await {
+            Ok(()) => break,
+            Err(MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) => CatalogueError::Sql(error),
+            Err(error) => return Err(CatalogueError::Open { place, reason: error.to_string() }),
         };
         if !error.is_outage() || attempt == CONNECT_ATTEMPTS {
             let reason = match error {
@@ -122,10 +118,14 @@ pub(super) async fn postgres(url: &str) -> Result<Catalogue, CatalogueError> {
         tokio::time::sleep(CONNECT_RETRY).await;
         attempt += 1;
     }
-    let pool = |most: u32| {
-        Pool::Postgres(
-            PgPoolOptions::new().max_connections(most).acquire_timeout(CONNECT_TIMEOUT).connect_lazy_with(options.clone()),
-        )
-    };
-    Ok(Catalogue::new(pool(SHARED_WRITERS), pool(SHARED_READERS), Some(pool(SHARED_LEASES))))
+    Ok(Catalogue::new(Pool::Postgres(writers), Pool::Postgres(readers), Some(Pool::Postgres(leases))))
+}
+
+async fn begin_postgres(options: &PgConnectOptions, pool: &PgPool) -> Result<(), MigrateError> {
+    // A pool would not say why there is no connection.
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await;
+    let connection = connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+    // It has shown what it was to show.
+    let _ = connection.close().await;
+    POSTGRES.run(pool).await
 }

@@ -396,7 +396,7 @@ async fn after_a_full_disk_the_catalogue_is_written_again() {
     let catalogue = Catalogue::open(folder.path(), None).await.unwrap();
     // Of this connection only, as is the transaction that SQLite ends by itself.
     let mut transaction = catalogue.write().await.unwrap();
-    query("PRAGMA max_page_count = 1").execute(&mut transaction).await.unwrap();
+    sql::query("PRAGMA max_page_count = 1").execute(&mut transaction).await.unwrap();
     transaction.commit().await.unwrap();
     let error = catalogue.submit(&[record("a", &"no room ".repeat(10_000))]).await.unwrap_err();
     assert!(error.is_of_room() && !error.is_outage(), "{error}");
