@@ -60,7 +60,7 @@ impl DatabaseError {
             Self::Store { source, .. } => source,
             _ => return false,
         };
-        std::iter::successors(Some(first), |error| error.source()).any(tells_of_damage)
+        std::iter::successors(Some(first), |&error| error.source()).any(tells_of_damage)
     }
 }
 
