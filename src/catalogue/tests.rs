@@ -323,12 +323,15 @@ fn records_have_the_shape_that_clients_rely_on() {
 async fn after_a_full_disk_the_catalogue_is_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = catalogue(&folder).await;
-    // Of this connection only, as is the transaction that SQLite ends by itself.
     let mut transaction = catalogue.write().await.unwrap();
     sqlx::query("PRAGMA max_page_count = 1").execute(&mut *transaction).await.unwrap();
     transaction.commit().await.unwrap();
     let error = catalogue.submit(&[record("a", &"no room ".repeat(10_000))]).await.unwrap_err();
     assert!(error.is_of_room() && !error.is_of_company(), "{error}");
+    // What SQLite does by itself where there is no room for a commit, and sqlx does not see.
+    let mut transaction = catalogue.write().await.unwrap();
+    sqlx::query("ROLLBACK").execute(&mut *transaction).await.unwrap();
+    drop(transaction);
     let submitted = catalogue.submit(&[record("a", "one")]).await.unwrap();
     assert_eq!(task(&catalogue, &submitted).await, (TaskStatus::Queued, 0, 0));
     assert_eq!(catalogue.document(&id("a")).await.unwrap().unwrap().revision, 1, "the first was not taken in");
