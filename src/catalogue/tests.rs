@@ -394,12 +394,15 @@ async fn a_catalogue_that_nobody_answers_for_is_given_up_with_the_reason() {
 async fn after_a_full_disk_the_catalogue_is_written_again() {
     let folder = tempfile::tempdir().unwrap();
     let catalogue = Catalogue::open(folder.path(), None).await.unwrap();
-    // Of this connection only, as is the transaction that SQLite ends by itself.
     let mut transaction = catalogue.write().await.unwrap();
     sql::query("PRAGMA max_page_count = 1").execute(&mut transaction).await.unwrap();
     transaction.commit().await.unwrap();
     let error = catalogue.submit(&[record("a", &"no room ".repeat(10_000))]).await.unwrap_err();
     assert!(error.is_of_room() && !error.is_outage(), "{error}");
+    // What SQLite does by itself where there is no room for a commit, and sqlx does not see.
+    let mut transaction = catalogue.write().await.unwrap();
+    sql::query("ROLLBACK").execute(&mut transaction).await.unwrap();
+    drop(transaction);
     let submitted = catalogue.submit(&[record("a", "one")]).await.unwrap();
     assert_eq!(task(&catalogue, &submitted).await, (TaskStatus::Queued, 0, 0));
     assert_eq!(catalogue.document(&id("a")).await.unwrap().unwrap().revision, 1, "the first was not taken in");
