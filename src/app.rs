@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -181,6 +181,7 @@ pub struct App {
     pub parts: Parts,
     pub generator: Generator,
     pub uploads: Uploads,
+    pub places: Places,
     pub lifecycle: Lifecycle,
     worker: Worker,
 }
@@ -201,7 +202,8 @@ impl App {
         warm(&generator, &parts.tokenizer).await.context("the model does not run")?;
         let worker = Worker::start(&parts.ingest);
         tokio::spawn(warm_database(parts.database.clone()));
-        Ok(Self { settings, parts, generator, uploads, lifecycle: Lifecycle::default(), worker })
+        let places = Places::new(settings.max_queue);
+        Ok(Self { settings, parts, generator, uploads, places, lifecycle: Lifecycle::default(), worker })
     }
 
     /// Ends the threads and tasks, the model first.
@@ -209,6 +211,21 @@ impl App {
         self.generator.shut_down().await;
         self.worker.stop().await;
         self.parts.catalogue.close().await;
+    }
+}
+
+/// Places of requests that are at work or wait for it, of the kinds that the generator's queue does not bound.
+pub struct Places {
+    /// Of those that embed texts for somebody, and search.
+    pub lookups: Semaphore,
+    /// Of those that write documents into the catalogue.
+    pub documents: Semaphore,
+}
+
+impl Places {
+    fn new(max_queue: usize) -> Self {
+        let places = || Semaphore::new(max_queue.min(Semaphore::MAX_PERMITS));
+        Self { lookups: places(), documents: places() }
     }
 }
 

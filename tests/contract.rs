@@ -2,7 +2,10 @@
 //! whether anything was left out. That nothing else is sent, `support::contract` checks at every answer.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 
+use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 use glob::Pattern;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
@@ -204,6 +207,19 @@ async fn every_operation_has_the_limits_of_its_client_and_of_its_body() {
         operation.is(&ask(operation.request(url, "nobody", "")).await, "429", code);
     }
     drop(held);
+}
+
+#[tokio::test]
+async fn every_operation_waits_for_its_body_for_a_while() {
+    let server = Server::start(&["--body-seconds=1"]).await;
+    let url = server.url.as_str();
+    let waits = operations().into_iter().filter(Operation::takes_json).map(|operation| async move {
+        let begin = stream::iter([Ok::<_, Infallible>("{")]).chain(stream::pending());
+        let answer = operation.body(url, "application/json", reqwest::Body::wrap_stream(begin)).await;
+        operation.is(&answer, "408", "slow_body");
+        assert_eq!(answer.header("connection"), "close");
+    });
+    join_all(waits).await;
 }
 
 #[tokio::test]

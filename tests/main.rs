@@ -18,6 +18,7 @@ mod ending;
 mod eval;
 mod files;
 mod filters;
+mod hostile;
 mod idempotency;
 mod index;
 mod interchange;

@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, header};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
+use super::pace;
 use super::problem::{ApiError, Code};
 use crate::app::App;
 
@@ -97,7 +98,7 @@ pub async fn read(request: Request, app: &Arc<App>) -> Result<Bytes, ApiError> {
             Code::BodyTooLarge,
             format!("the body has more than {} bytes (setting max_body_bytes)", app.settings.max_body_bytes),
         ),
-        rejection => ApiError::new(Code::IncompleteBody, rejection.body_text()),
+        rejection => pace::slow(&rejection).unwrap_or_else(|| ApiError::new(Code::IncompleteBody, rejection.body_text())),
     })
 }
 

@@ -1,9 +1,11 @@
 //! The HTTP server: router, one file a resource, keys and limits, errors, OpenAPI.
 
 mod access;
+mod admission;
 mod collections;
 mod complete;
 mod compress;
+mod connections;
 mod decompress;
 mod docs;
 mod documents;
@@ -14,6 +16,7 @@ mod metrics;
 mod observe;
 mod openai;
 mod openapi;
+mod pace;
 mod pages;
 mod problem;
 mod retrieve;
@@ -60,6 +63,7 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(DefaultBodyLimit::max(settings.max_body_bytes))
         .layer(RequestDecompressionLayer::new())
         .layer(from_fn(decompress::check))
+        .layer(from_fn_with_state(settings.body_deadline(), pace::pace))
         .layer(from_fn_with_state(Arc::new(Access::new(Arc::clone(&app))), access::guard))
         .layer(CatchPanicLayer::custom(panicked));
     if !settings.cors_origins.is_empty() {

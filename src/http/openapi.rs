@@ -42,6 +42,7 @@ pub const BODY_ERRORS: &[Code] = &[
     Code::InvalidJson,
     Code::InvalidUtf8,
     Code::IncompleteBody,
+    Code::SlowBody,
     Code::BodyTooLarge,
     Code::UnsupportedMediaType,
     Code::UnsupportedEncoding,

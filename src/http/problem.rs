@@ -54,6 +54,7 @@ codes! {
     TaskNotFound "task_not_found" NOT_FOUND "No such task" "there is no task `0198c0f2a7e07d3c8f0d1c2b3a495867`";
     CollectionNotFound "collection_not_found" NOT_FOUND "No such collection" "there is no collection `wiki`";
     MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The route has no such method" "GET is not a method of this route; the header Allow names those that are";
+    SlowBody "slow_body" REQUEST_TIMEOUT "The body came too slowly" "less than 16384 bytes of the body came within 30 seconds (setting body_seconds)";
     CollectionExists "collection_exists" CONFLICT "The collection is there already" "there is a collection `wiki` already";
     TaskEnded "task_ended" CONFLICT "The task has ended" "task `0198c0f2-a7e0-7d3c-8f0d-1c2b3a495867` has succeeded";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large" "the body has more than 67108864 bytes (setting max_body_bytes)";

@@ -10,6 +10,7 @@ use utoipa::{IntoResponses, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::admission::place;
 use super::json::Json;
 use super::openapi::{BODY_ERRORS, error_responses};
 use super::problem::{ApiError, Code};
@@ -104,6 +105,7 @@ impl IntoResponses for Errors {
                 Code::CollectionNotFound,
                 Code::InvalidValue,
                 Code::VersionNotKept,
+                Code::Overloaded,
                 Code::RetrievalFailed,
                 Code::CollectionMadeAnew,
                 Code::ShuttingDown,
@@ -162,6 +164,7 @@ async fn retrieve(
         effort: Effort { exact: request.exact, nprobes: request.nprobes, refine: request.refine },
     };
     let options = search.validate("", &app.generator.limits())?;
+    let _place = place(&app.places.lookups)?;
     check_search(&app, &options, "").await?;
     let found = app.parts.retriever.retrieve_text(&request.text, request.alignment.unwrap_or_default(), &options).await?;
     Ok(axum::Json(found.into()))

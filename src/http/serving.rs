@@ -1,11 +1,13 @@
 //! Accepting connections, and the ordered end of it.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::{HeaderValue, header};
 use axum::serve::Listener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,6 +21,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::access::Client;
+use super::connections::Shares;
 use super::{loading_router, router};
 use crate::app::App;
 use crate::settings::Settings;
@@ -58,6 +62,7 @@ impl Loading {
         let connections = Connections {
             routes: current,
             most: settings.max_connections,
+            shares: Shares::new(settings.connections_per_client),
             header_deadline: settings.header_deadline(),
             closing: closing.clone(),
         };
@@ -124,6 +129,7 @@ struct Connections {
     /// For each request those of its moment.
     routes: watch::Receiver<Router>,
     most: usize,
+    shares: Shares,
     header_deadline: Duration,
     /// Once it is cancelled, none is accepted and each ends after the request that it is at.
     closing: CancellationToken,
@@ -143,10 +149,14 @@ impl Connections {
                 () = self.closing.cancelled() => break,
                 accepted = accepted => accepted,
             };
+            let Some(share) = self.shares.take(Client::at(address.ip())) else {
+                tracing::debug!(address = %address.ip(), "a connection is closed: its client has its share");
+                continue;
+            };
             let connection = self.serve(stream, Peer(address.ip()));
             open.spawn(async move {
                 connection.await;
-                drop(place);
+                drop((share, place));
             });
         }
         drop(listener);
@@ -160,8 +170,16 @@ impl Connections {
         let routes = self.routes.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer);
-            let current = routes.borrow().clone();
-            TowerToHyperService::new(current).call(request)
+            let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+            let answer = TowerToHyperService::new(routes.borrow().clone()).call(request);
+            async move {
+                let mut answer = answer.await?;
+                if is_chunked {
+                    // A proxy may have read another end of this body (RFC 9112, section 6.1): what follows it is nobody's request.
+                    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, Infallible>(answer)
+            }
         });
         // The deadline runs between requests, too: a connection that is idle does not keep its place.
         let connection = http1::Builder::new()

@@ -72,13 +72,17 @@ metrics! {
         "From the head of a request to the end of its answer, of a stream to its last event";
     http_requests_in_flight: IntGauge = "retro_http_requests_in_flight" [],
         "Requests that are being answered";
+    http_connections: IntGauge = "retro_http_connections" [],
+        "Connections that are open";
+    http_connections_refused: IntCounter = "retro_http_connections_refused_total" [],
+        "Connections that were closed at once because their client had its share (`connections_per_client`)";
 
     queue_length: IntGauge = "retro_queue_length" [],
         "Sequences that wait for a slot";
     queue_wait: Histogram = "retro_queue_wait_seconds" [] in WAITS,
         "How long a sequence waited for its slot";
     queue_refusals: IntCounter = "retro_queue_refusals_total" [],
-        "Requests that were refused because the queue was full";
+        "Requests that were refused because a queue was full";
     sequences_running: IntGauge = "retro_sequences_running" [],
         "Sequences in a slot, those that wait for neighbours included";
     sequence_slots: IntGauge = "retro_sequence_slots" [],

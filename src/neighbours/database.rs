@@ -10,6 +10,7 @@ use super::resident::Resident;
 use super::schema::table_schema;
 use super::{Identity, KeptVersions, durable};
 use crate::names::CollectionName;
+use crate::settings::shown_place;
 
 /// Bytes of manifests, file footers and the like that are kept in memory, for all collections together.
 const METADATA_CACHE: usize = 64 << 20;
@@ -141,7 +142,7 @@ impl Database {
     /// The place cannot be used.
     pub async fn embedder_at(uri: &str) -> Result<Option<String>, DatabaseError> {
         let Some(connection) = connect_existing(uri).await? else { return Ok(None) };
-        let doing = |source| store(format!("open {uri}"), source);
+        let doing = |source| store(format!("open {}", shown_place(uri)), source);
         for name in collection_names(&connection).await? {
             let table = connection.open_table(name.as_str()).execute().await.map_err(doing)?;
             if let Some(embedder) = Identity::embedder_of(table.schema().await.map_err(doing)?.metadata()) {
@@ -310,7 +311,7 @@ pub(super) async fn connect(uri: &str, memory: Memory) -> Result<Connection, Dat
         Arc::new(ObjectStoreRegistry::default()),
     );
     let connect = lancedb::connect(uri).read_consistency_interval(Duration::ZERO).session(Arc::new(session));
-    connect.execute().await.map_err(|source| store(format!("open {uri}"), source))
+    connect.execute().await.map_err(|source| store(format!("open {}", shown_place(uri)), source))
 }
 
 /// A collection that is removed takes the files from under those that read it, as does a version that is no longer kept: they read again,

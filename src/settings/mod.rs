@@ -106,7 +106,7 @@ pub struct Settings {
     #[arg(long, env = "RETRO_MAX_DOCUMENTS", value_name = "N", default_value_t = 1000, value_parser = at_least_one::<usize>)]
     pub max_documents: usize,
 
-    /// Most completions and scores that wait; more are answered with 429
+    /// Most completions and scores that wait, look-ups and embeddings at a time, and documents on their way in; more are answered with 429
     #[arg(long, env = "RETRO_MAX_QUEUE", value_name = "N", default_value_t = 64, value_parser = at_least_one::<usize>)]
     pub max_queue: usize,
 
@@ -132,9 +132,18 @@ pub struct Settings {
           value_parser = at_least_one::<u64>)]
     pub header_seconds: u64,
 
+    /// How long each next 16 KiB of a body may take to arrive, or its end, before it is 408 and the connection is closed
+    #[arg(long, env = "RETRO_BODY_SECONDS", value_name = "SECONDS", default_value_t = 30,
+          value_parser = at_least_one::<u64>)]
+    pub body_seconds: u64,
+
     /// Most connections at a time; more wait until one ends
     #[arg(long, env = "RETRO_MAX_CONNECTIONS", value_name = "N", default_value_t = 512, value_parser = at_least_one::<usize>)]
     pub max_connections: usize,
+
+    /// Connections of one client address at a time; more are closed at once; 0: no limit. Behind a proxy all clients have one address
+    #[arg(long, env = "RETRO_CONNECTIONS_PER_CLIENT", value_name = "N", default_value_t = 0, value_parser = whole::<usize>)]
+    pub connections_per_client: usize,
 
     /// How long a stopping server waits for the requests it has begun
     #[arg(long, env = "RETRO_SHUTDOWN_SECONDS", value_name = "SECONDS", default_value_t = 30, value_parser = whole::<u64>)]
@@ -191,10 +200,9 @@ impl Settings {
 
     /// `database_url` and `lance_uri` as they may be shown: without the passwords that URLs can hold.
     pub fn shown_places(&self) -> (String, String) {
-        let shown = |place: String| masked(&place).unwrap_or(place);
         let catalogue = self.database_url.clone();
         let catalogue = catalogue.unwrap_or_else(|| self.data_dir.join("catalogue.sqlite").to_string_lossy().into_owned());
-        (shown(catalogue), shown(self.lance_uri()))
+        (shown_place(&catalogue), shown_place(&self.lance_uri()))
     }
 
     /// Held by the one process that writes to LanceDB.
@@ -257,9 +265,18 @@ impl Settings {
         Duration::from_secs(self.header_seconds)
     }
 
+    pub fn body_deadline(&self) -> Duration {
+        Duration::from_secs(self.body_seconds)
+    }
+
     pub fn shutdown_deadline(&self) -> Duration {
         Duration::from_secs(self.shutdown_seconds)
     }
+}
+
+/// A place as it may be shown: without the passwords that a URL can hold.
+pub fn shown_place(place: &str) -> String {
+    masked(place).unwrap_or_else(|| place.to_owned())
 }
 
 impl Display for DeviceChoice {

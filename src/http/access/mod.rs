@@ -22,7 +22,9 @@ use uuid::Uuid;
 
 pub use describe::describe;
 
-use limits::{Client, Exceeded, Limits, Permit};
+pub use limits::Client;
+
+use limits::{Exceeded, Limits, Permit};
 use routes::{Need, need};
 
 use super::observe::keep;

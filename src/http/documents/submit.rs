@@ -123,7 +123,8 @@ impl IntoResponses for ReplaceErrors {
     }
 }
 
-const DOCUMENT_ERRORS: &[Code] = &[Code::InvalidQuery, Code::InvalidValue, Code::DocumentTooLarge, Code::ShuttingDown];
+const DOCUMENT_ERRORS: &[Code] =
+    &[Code::InvalidQuery, Code::InvalidValue, Code::DocumentTooLarge, Code::Overloaded, Code::ShuttingDown];
 
 const LINES_EXAMPLE: &str = r#"{"id": "tea", "text": "Tea is a drink made from leaves."}
 {"id": "coffee", "text": "Coffee is a drink made from beans."}

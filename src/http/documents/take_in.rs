@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::catalogue::Once;
+use crate::http::admission::place;
 use crate::http::idempotency::{REPLAYED, TRUE};
 use crate::http::problem::ApiError;
 use crate::ingest::{NewDocument, SkippedFiles, Submission, Taken};
@@ -18,7 +19,11 @@ pub async fn take_in(
     once: Option<&Once>,
     wait: bool,
 ) -> Result<Response, ApiError> {
-    let taken = app.parts.ingest.submit_once(documents, skipped, once).await?;
+    let taken = {
+        // Not held by those who then wait for the documents.
+        let _place = place(&app.places.documents)?;
+        app.parts.ingest.submit_once(documents, skipped, once).await?
+    };
     answer(app, taken, wait).await
 }
 

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::take_in::{answer_again, take_in};
 use crate::app::App;
 use crate::http::idempotency::{Fingerprint, RequestKey};
+use crate::http::pace;
 use crate::http::problem::{ApiError, Code};
 use crate::ingest::files::{FileLabels, Found, TooMuch, Upload, UploadLimits};
 use crate::ingest::{IngestLimits, SkippedFiles};
@@ -265,6 +266,11 @@ fn refused(error: multer::Error) -> ApiError {
     let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
     while let Some(inner) = cause {
         if let Some(refusal) = inner.downcast_ref::<Refusal>() {
+            if let Refusal::Broken(error) = refusal
+                && let Some(slow) = pace::slow(error)
+            {
+                return slow;
+            }
             let code = match refusal {
                 Refusal::TooLarge(_) => Code::BodyTooLarge,
                 Refusal::LongHead(_) => Code::InvalidMultipart,

@@ -15,6 +15,7 @@ use utoipa_axum::routes;
 use super::{check_model, errors};
 use crate::app::App;
 use crate::embedder::Embedder;
+use crate::http::admission::place;
 use crate::http::complete::unless_cut;
 use crate::http::json::Json;
 use crate::http::openapi::BODY_ERRORS;
@@ -121,7 +122,10 @@ struct Errors;
 
 impl IntoResponses for Errors {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        errors::responses(&[BODY_ERRORS, &[Code::ModelNotFound, Code::InvalidValue, Code::EmbeddingFailed, Code::ShuttingDown]])
+        errors::responses(&[
+            BODY_ERRORS,
+            &[Code::ModelNotFound, Code::InvalidValue, Code::Overloaded, Code::EmbeddingFailed, Code::ShuttingDown],
+        ])
     }
 }
 
@@ -155,6 +159,7 @@ async fn embeddings(
         let message = format!("must be {}, the embedder's own, is {given}", embedder.dimension());
         return Err(Invalid::new("dimensions", message).into());
     }
+    let _place = place(&app.places.lookups)?;
     let (texts, prompt_tokens) = checked(request.input, embedder).await?;
     // Somebody waits for a single text as for a look-up, and it takes as little of the embedder's time. A list may take seconds: it goes the
     // way of documents, which let queries pass between their batches, so that no completion waits for it.
