@@ -11,7 +11,7 @@ use super::resident::Resident;
 use super::schema::table_schema;
 use super::{Identity, KeptVersions, Leave, durable};
 use crate::names::CollectionName;
-use crate::settings::INDEX_MB;
+use crate::settings::{INDEX_MB, shown_place};
 
 /// Bytes of manifests, file footers and the like that are kept in memory, for all collections together.
 const METADATA_CACHE: usize = 64 << 20;
@@ -190,7 +190,7 @@ impl Database {
     /// The place cannot be used.
     pub async fn embedder_at(uri: &str) -> Result<Option<String>, DatabaseError> {
         let Some(connection) = connect_existing(uri).await? else { return Ok(None) };
-        let doing = |source| store(format!("open {uri}"), source);
+        let doing = |source| store(format!("open {}", shown_place(uri)), source);
         for name in collection_names(&connection).await? {
             // One that is damaged is named where it is opened to be read.
             let Ok(table) = connection.open_table(name.as_str()).execute().await else { continue };
@@ -365,7 +365,7 @@ pub(super) async fn connect(uri: &str, memory: Memory) -> Result<Connection, Dat
         Objects::open(uri).await?;
         connect = connect.storage_options(objects::options());
     }
-    connect.execute().await.map_err(|source| store(format!("open {uri}"), source))
+    connect.execute().await.map_err(|source| store(format!("open {}", shown_place(uri)), source))
 }
 
 /// A collection that is removed takes the files from under those that read it, as does a version that is no longer kept: they read again,

@@ -205,10 +205,9 @@ impl Settings {
 
     /// `database_url` and `lance_uri` as they may be shown: without the passwords that URLs can hold.
     pub fn shown_places(&self) -> (String, String) {
-        let shown = |place: String| masked(&place).unwrap_or(place);
         let catalogue = self.database_url.clone();
         let catalogue = catalogue.unwrap_or_else(|| self.data_dir.join("catalogue.sqlite").to_string_lossy().into_owned());
-        (shown(catalogue), shown(self.lance_uri()))
+        (shown_place(&catalogue), shown_place(&self.lance_uri()))
     }
 
     /// Held by the one process that writes to LanceDB.
@@ -278,6 +277,11 @@ impl Settings {
     pub fn shutdown_deadline(&self) -> Duration {
         Duration::from_secs(self.shutdown_seconds)
     }
+}
+
+/// A place as it may be shown: without the passwords that a URL can hold.
+pub fn shown_place(place: &str) -> String {
+    masked(place).unwrap_or_else(|| place.to_owned())
 }
 
 impl Display for DeviceChoice {

@@ -52,9 +52,16 @@ pub(super) fn origin(given: &str) -> Result<String, String> {
 }
 
 pub(super) fn endpoint(given: &str) -> Result<String, String> {
-    let good = reqwest::Url::parse(given)
-        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none());
-    if good { Ok(given.to_owned()) } else { Err("an endpoint is like `http://127.0.0.1:4318`".to_owned()) }
+    let Some(url) = Url::parse(given).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host()) else {
+        return Err("an endpoint is like `http://127.0.0.1:4318`".to_owned());
+    };
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        // They would not be sent, and be shown by whoever logs addresses.
+        return Err(
+            "an endpoint has no user, password or query; OTEL_EXPORTER_OTLP_HEADERS takes what a collector asks for".to_owned()
+        );
+    }
+    Ok(given.to_owned())
 }
 
 pub(super) fn log_level(given: &str) -> Result<String, String> {
@@ -126,6 +133,15 @@ mod tests {
         assert!(megabytes("1099511627777").unwrap_err().contains("0 to 1099511627776"));
         for bad in ["", "-1", "1.5", "true", "9223372036854775808", "1 "] {
             assert!(whole::<u64>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_holds_no_secret() {
+        assert!(endpoint("http://127.0.0.1:4318").is_ok() && endpoint("https://collector.example/otlp").is_ok());
+        for bad in ["http://me:secret@host:4318", "http://me@host", "https://host?token=abc", "ftp://host", "host:4318", ""] {
+            let refused = endpoint(bad).unwrap_err();
+            assert!(!refused.contains("secret") && !refused.contains("abc"), "{bad}: {refused}");
         }
     }
 

@@ -74,16 +74,16 @@ async fn a_body_that_does_not_come_or_drips_in_is_408_and_the_end_of_its_connect
     .await;
 }
 
-#[cfg(target_os = "linux")]
 /// A number from `/proc/PID/status`, in its unit.
+#[cfg(target_os = "linux")]
 fn status(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-#[cfg(target_os = "linux")]
 /// Raises the limit of open files as far as it goes, and gives it.
+#[cfg(target_os = "linux")]
 fn raise_open_files() -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: plain system calls on a struct of this function.
@@ -165,7 +165,8 @@ async fn who_finds_all_places_taken_is_told_to_come_again() {
     let lookups = join_all((0..30).map(|n| post(url, "/v1/retrieve", json!({"text": long(n)}))));
     let embeddings = join_all((0..30).map(|_| post(url, "/v1/embeddings", text.clone())));
     let documents = join_all((0..30).map(|n| post(url, "/v1/documents", json!({"id": format!("crowd-{n}"), "text": long(n)}))));
-    let (lookups, embeddings, documents) = tokio::join!(lookups, embeddings, documents);
+    // One kind after the other: look-ups and embeddings have the same places.
+    let (lookups, embeddings, documents) = (lookups.await, embeddings.await, documents.await);
     for (good, code, answers) in
         [(200, "overloaded", &lookups), (200, "rate_limit_exceeded", &embeddings), (202, "overloaded", &documents)]
     {
@@ -173,9 +174,9 @@ async fn who_finds_all_places_taken_is_told_to_come_again() {
         for answer in refused {
             assert_eq!((answer.status, answer.code(), answer.header("retry-after")), (429, code, "1"), "{answer:?}");
         }
-        assert!(code != "overloaded" || !served.is_empty(), "nobody is served");
+        assert!(!served.is_empty(), "nobody is served");
     }
-    assert!(lookups.iter().chain(&embeddings).any(|answer| answer.status == 429), "all found a place");
+    assert!([&lookups, &embeddings].iter().all(|answers| answers.iter().any(|answer| answer.status == 429)), "all found a place");
     assert_eq!(post(url, "/v1/retrieve", json!({"text": "harbour"})).await.status, 200, "the places are free again");
     let kept = get(url, "/v1/documents?limit=100").await.ok()["data"].as_array().unwrap().len();
     assert_eq!(kept, documents.iter().filter(|answer| answer.status == 202).count(), "what was refused is not stored");

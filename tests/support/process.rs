@@ -24,18 +24,17 @@ impl Process {
     /// The same of a [`command`] that has its arguments.
     pub fn of(command: &mut Command) -> Self {
         let mut child = command.env("RETRO_LISTEN", "127.0.0.1:0").stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        // Read to its end from the beginning on: a full pipe would stop the server, even before it says where it listens.
+        let log = to_the_end(child.stderr.take().unwrap());
         let mut out = BufReader::new(child.stdout.take().unwrap());
         let mut greeting = String::new();
         out.read_line(&mut greeting).unwrap();
         let Some(url) = greeting.trim().strip_prefix("retro-server listening on ") else {
-            let mut error = String::new();
-            child.stderr.take().unwrap().read_to_string(&mut error).unwrap();
-            panic!("the server did not start: {greeting}{error}");
+            let error = log.join().unwrap();
+            panic!("the server did not start: {greeting}{}", String::from_utf8_lossy(&error));
         };
         // What listens everywhere listens here.
         let url = url.replace("//0.0.0.0:", "//127.0.0.1:");
-        // Both pipes are read to their ends, or a full one would stop the server.
-        let log = to_the_end(child.stderr.take().unwrap());
         Self { child, url, greeting, rest: Some(to_the_end(out)), log: Some(log) }
     }
 
