@@ -32,7 +32,7 @@ pub(super) struct Leases {
 }
 
 /// A lease, given back when this is dropped.
-pub(super) struct HeldLease {
+pub struct HeldLease {
     leases: Leases,
     lease: Lease,
     settled: AtomicBool,
