@@ -99,6 +99,8 @@ fn reason(error: &str) -> String {
         "there is no such bucket".to_owned()
     } else if says(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied", "403 Forbidden", "401 Unauthorized"]) {
         "it refuses these credentials".to_owned()
+    } else if says(&["Failed to get AWS credentials"]) {
+        "no credentials were found".to_owned()
     } else {
         // Lance adds where in its source it was.
         let line = error.lines().next().unwrap_or_default();
@@ -159,6 +161,7 @@ mod tests {
         let forbidden =
             "Generic S3 error: Client error with status 403 Forbidden: <Error><Code>InvalidAccessKeyId</Code></Error>";
         assert_eq!(reason(forbidden), "it refuses these credentials");
+        assert_eq!(reason("Failed to get AWS credentials: ProviderError(...)"), "no credentials were found");
         assert_eq!(reason("404 Not Found: <Error><Code>NoSuchBucket</Code></Error>"), "there is no such bucket");
         assert_eq!(reason("connection refused\nand more"), "connection refused");
         assert_eq!(reason("no credentials, /src/lance-io/src/object_store.rs:1576:42"), "no credentials");

@@ -37,7 +37,7 @@ def a_start_says_what_is_wrong(check, retro, root, folder, objects, careless):
     good = environment(objects.url)
     for what, words, uri, own in (
         ("a wrong secret key", "it refuses these credentials", f"s3://{BUCKET}/lance", good | {"AWS_SECRET_ACCESS_KEY": "wrong"}),
-        ("no credentials", "redential", f"s3://{BUCKET}/lance", {name: value for name, value in good.items() if "ACCESS" not in name}),
+        ("no credentials", "no credentials were found", f"s3://{BUCKET}/lance", {name: value for name, value in good.items() if "ACCESS" not in name}),
         ("no such bucket", "there is no such bucket", "s3://elsewhere/lance", good),
         ("a store that does not answer", "error sending request", f"s3://{BUCKET}/lance", good | {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}),
         ("a store that knows no conditions", "let 8 through instead of one", f"s3://{BUCKET}/lance", good | {"AWS_ENDPOINT_URL": careless.url}),
