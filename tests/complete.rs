@@ -47,7 +47,7 @@ async fn log_probabilities_come_when_asked_for() {
     }
     assert_eq!(
         answer["retrieval"],
-        json!({"enabled": false, "alignment": "prompt_end", "interval": 64, "prefetch": false, "late": 0, "database_version": 0, "chunks": []})
+        json!({"enabled": false, "alignment": "prompt_end", "interval": 64, "prefetch": false, "late": 0, "failed": 0, "database_version": 0, "chunks": []})
     );
 }
 

@@ -21,6 +21,7 @@ const UNSEEN: &[(&str, &str)] = &[
     ("code internal", "the same"),
     ("code generation_failed", "the same"),
     ("code embedding_failed", "the same"),
+    ("code retrieval_failed", "the same; files that are gone are damage"),
     ("answer * 507", "the disk would have to be full; tests/faults fills one"),
     ("code insufficient_storage", "the same"),
     ("code catalogue_unavailable", "it takes the ten seconds for which a statement waits; tests/faults takes them"),

@@ -54,7 +54,7 @@ async fn a_completion_ends_or_goes_on_as_it_was_asked_to() {
 
     for body in [body("fail"), with(body("fail"), json!({"retrieval": {"collection": "shore"}}))] {
         let refused = post(url, "/v1/complete", body).await;
-        assert_eq!((refused.status, refused.code()), (500, "retrieval_failed"), "{refused:?}");
+        assert_eq!((refused.status, refused.code()), (500, "data_damaged"), "{refused:?}");
     }
     let plain = with(body("fail"), json!({"retrieval": {"enabled": false}}));
     let plain = post(url, "/v1/complete", plain).await.ok();
@@ -112,7 +112,7 @@ async fn what_fails_in_the_middle_of_a_stream_is_an_event_of_it() {
                 failed.iter().for_each(|chunk| check_failed(chunk));
                 assert_eq!(end["retrieval"]["failed"], failed.len());
             }
-            _ => assert_eq!((&end["code"], failed.len()), (&json!("retrieval_failed"), 0)),
+            _ => assert_eq!((&end["code"], failed.len()), (&json!("data_damaged"), 0)),
         }
     }
 }
@@ -128,7 +128,7 @@ async fn a_score_has_all_of_its_neighbours_or_fails() {
     let refused = score("continue").await;
     assert_eq!((refused.status, refused.code(), refused.field()), (422, "invalid_value", "retrieval.on_error"), "{refused:?}");
     let failed = score("fail").await;
-    assert_eq!((failed.status, failed.code()), (500, "retrieval_failed"), "{failed:?}");
+    assert_eq!((failed.status, failed.code()), (500, "data_damaged"), "{failed:?}");
     let unknown = post(&server.url, "/v1/complete", body("ignore")).await;
     assert_eq!((unknown.status, unknown.code(), unknown.field()), (422, "invalid_value", "retrieval.on_error"), "{unknown:?}");
 }

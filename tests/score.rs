@@ -66,7 +66,7 @@ async fn without_retrieval_there_is_one_arm() {
     assert!(off["token_log_probs"].as_array().unwrap().iter().all(|token| token["with_retrieval"].is_null()));
     assert_eq!(
         off["retrieval"],
-        json!({"enabled": false, "alignment": "prompt_start", "interval": 64, "prefetch": false, "late": 0, "database_version": 0, "chunks": []})
+        json!({"enabled": false, "alignment": "prompt_start", "interval": 64, "prefetch": false, "late": 0, "failed": 0, "database_version": 0, "chunks": []})
     );
     let given = json!({"provided": [{"neighbour": "The Zanthe lighthouse stands on the island of Orrin."}]});
     let on = score(shared(), json!({"text": TEXT, "retrieval": given})).await;

@@ -14,6 +14,7 @@ use object_store::{Error, PutPayload};
 use uuid::Uuid;
 
 use super::DatabaseError;
+use crate::settings::shown_place;
 
 /// How long the store may take to answer when a database is opened.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
@@ -89,7 +90,7 @@ impl Objects {
 async fn in_time<T>(uri: &str, work: impl Future<Output = Result<T, String>>) -> Result<T, DatabaseError> {
     let done = tokio::time::timeout(ANSWERS_WITHIN, work).await;
     let done = done.unwrap_or_else(|_| Err(format!("it has not answered within {} seconds", ANSWERS_WITHIN.as_secs())));
-    done.map_err(|reason| DatabaseError::Objects { uri: uri.to_owned(), reason })
+    done.map_err(|reason| DatabaseError::Objects { uri: shown_place(uri), reason })
 }
 
 /// What an error of the store means, which says itself mostly how often it was tried.
