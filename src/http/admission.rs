@@ -26,7 +26,7 @@ mod tests {
     fn who_finds_no_place_is_told_to_come_again() {
         let places = Semaphore::new(2);
         let held = [place(&places).ok(), place(&places).ok()];
-        let refused = place(&places).err().expect("no place is left");
+        let refused = place(&places).expect_err("no place is left");
         assert_eq!((refused.code, refused.retry_after), (Code::Overloaded, Some(1)));
         drop(held);
         assert!(place(&places).is_ok());
