@@ -6,6 +6,7 @@ from unittest import mock
 
 import numpy as np
 
+from benches import saved
 from benches.database import bars, figures, ingest, interchange, nearest, picture, report, rows, tables
 from benches.database.embeddings import Part
 from benches.database.retro import read_index, read_report
@@ -293,13 +294,13 @@ class Bars(unittest.TestCase):
 class Page(InFolder):
     def test_only_the_part_between_the_lines_is_filled(self):
         page = self.folder / "database.md"
-        page.write_text(f"# Before\n\n{report.BEGIN}\nold\n{report.END}\n\nafter\n")
+        page.write_text(f"# Before\n\n{saved.BEGIN}\nold\n{saved.END}\n\nafter\n")
         with mock.patch.object(picture, "draw", return_value=True):
             self.assertTrue(report.write(RESULTS, page))
             first = page.read_text()
             self.assertTrue(report.write(RESULTS, page))
         self.assertEqual(page.read_text(), first, "once more changes nothing")
-        self.assertTrue(first.startswith("# Before\n") and first.endswith(f"\n{report.END}\n\nafter\n"))
+        self.assertTrue(first.startswith("# Before\n") and first.endswith(f"\n{saved.END}\n\nafter\n"))
         self.assertNotIn("\nold\n", first)
         for part in ("### Searching", "### Growing", "### Many small writes", "images/database-growth.png", "a peer: it is not there"):
             self.assertIn(part, first)
@@ -307,7 +308,7 @@ class Page(InFolder):
     def test_a_page_without_a_place_is_left_alone(self):
         page = self.folder / "database.md"
         self.assertFalse(report.write(RESULTS, page))
-        for text in ("# Page\n", f"{report.END}\n{report.BEGIN}\n", f"{report.BEGIN}\n{report.BEGIN}\n{report.END}\n"):
+        for text in ("# Page\n", f"{saved.END}\n{saved.BEGIN}\n", f"{saved.BEGIN}\n{saved.BEGIN}\n{saved.END}\n"):
             page.write_text(text)
             self.assertFalse(report.write(RESULTS, page))
             self.assertEqual(page.read_text(), text)
