@@ -238,7 +238,7 @@ class World:
 
 def old_catalogue(data, ledger, random):
     """A catalogue as one of the earlier versions left it, with documents that wait."""
-    migrations = sorted((ROOT / "migrations").glob("*.sql"))
+    migrations = sorted((ROOT / "migrations" / "sqlite").glob("*.sql"))
     with sqlite3.connect(data / "catalogue.sqlite") as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(

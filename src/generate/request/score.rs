@@ -1,7 +1,6 @@
 use serde::Deserialize;
-use serde_json::json;
 use utoipa::ToSchema;
-use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, Type};
+use utoipa::openapi::schema::{AllOfBuilder, ObjectBuilder, OneOfBuilder, Type};
 use utoipa::openapi::{Ref, RefOr, Schema};
 
 use super::retrieval::{Alignment, OnError, RetrievalRequest, ValidRetrieval};
@@ -35,7 +34,8 @@ pub struct ScoreRequest {
 /// A score waits for the neighbours of every chunk, and has them all.
 fn retrieval_schema() -> RefOr<Schema> {
     let off = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([false]));
-    let fails = ObjectBuilder::new().enum_values(Some([json!("fail"), json!(null)]));
+    let fail = ObjectBuilder::new().schema_type(Type::String).enum_values(Some(["fail"]));
+    let fails = OneOfBuilder::new().item(fail).item(ObjectBuilder::new().schema_type(Type::Null));
     let narrower = ObjectBuilder::new().property("prefetch", off).property("on_error", fails);
     AllOfBuilder::new().item(Ref::from_schema_name("RetrievalRequest")).item(narrower).into()
 }
