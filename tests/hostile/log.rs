@@ -65,7 +65,7 @@ async fn no_client_writes_a_line_of_the_log() {
         let server = Process::serve(data.path(), &[level, &format!("--log-format={format}")]);
         say(&server.url, words).await;
         let log = server.log();
-        assert!(log.lines().count() > 50, "it says what happens: {log}");
+        assert!(log.lines().count() > 5, "it says what happens: {log}");
         for line in log.lines() {
             if format == "json" {
                 let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
