@@ -70,14 +70,18 @@ class Load:
         return measured
 
     async def capacity(self, seconds: float) -> dict:
-        """Steps of ever more clients until that brings no more, and then what the best number of them brings in a step of its own: the best
-        of several measurements is a lucky one."""
+        """Steps of ever more clients until that brings no more or some are refused, and then what the best number of them brings in a step of
+        its own: the best of several measurements is a lucky one. Of refusals come cheap requests: whoever is refused asks again at once,
+        until it has one that is taken, and the answers are no longer those of the mix."""
         steps, best, clients, idle = [], (0.0, 1), 1, 0
         while clients <= MOST_CLIENTS and idle < 2:
             measured = await self.closed(clients, seconds, seconds / 4)
             goodput = measured.goodput()
             self.say(f"  {clients} clients: {goodput:.1f} good answers/s")
             steps.append({"clients": clients} | measured.summary())
+            if measured.refused.total():
+                self.say("  it refuses some")
+                break
             idle = 0 if goodput > PROGRESS * best[0] else idle + 1
             if goodput > best[0]:
                 best = (goodput, clients)

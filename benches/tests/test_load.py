@@ -132,11 +132,13 @@ class Overload(unittest.TestCase):
 
         found = asyncio.run(run())
         self.assertTrue(200 < found["goodput"] < 420, found["goodput"])
-        self.assertGreaterEqual(found["clients"], 8)
+        # More clients would have some refused, who ask again at once.
+        self.assertEqual(found["clients"], 8)
 
 
 class TheReport(unittest.TestCase):
-    def results(self, goodput: float, errors: dict, last: int) -> dict:
+    def results(self, goodput: float, errors: dict, last: int, slowest: float) -> dict:
+        """`last` and `slowest` are the memory and the wait of 99 % in the end."""
         tally = Tally(seconds=60.0)
         for kind in SHARES:
             tally.good[kind] = int(goodput * 60 / len(SHARES))
@@ -144,8 +146,10 @@ class TheReport(unittest.TestCase):
             tally.waits[kind] = [0.5, 2.0]
         tally.errors.update(errors)
         summary = tally.summary()
+        tally.waits = {kind: [0.5, slowest] for kind in SHARES}
+        minutes = [summary, summary, tally.summary()]
         health = {"p50_seconds": 0.001, "longest_seconds": 0.2, "asked": 60}
-        over = {"rate": 80.0, "overall": summary, "minutes": [summary], "memory": [[0, 100], [30, 100], [60, last]], "health": health}
+        over = {"rate": 80.0, "overall": summary, "minutes": minutes, "memory": [[0, 100], [30, 100], [60, last]], "health": health}
         results = {
             "file": "load.json", "plan": "full", "capacity": {"goodput": 40.0, "clients": 16, "measured": summary}, "overload": over,
             "about": {"threads": 2, "machine": {"processor": "P", "cores": 2, "memory_bytes": 1 << 30, "busy_before": 0.0}, "busy_after": 0.0},
@@ -153,19 +157,19 @@ class TheReport(unittest.TestCase):
         return results | {"judged": report.judge(results)}
 
     def test_each_expectation_can_fail(self):
-        self.assertEqual([one["met"] for one in self.results(40, {}, 105)["judged"]], [True, True, True])
-        self.assertEqual([one["met"] for one in self.results(30, {"post: 500": 1}, 120)["judged"]], [False, False, False])
+        self.assertEqual([one["met"] for one in self.results(40, {}, 105, 2.4)["judged"]], [True] * 4)
+        self.assertEqual([one["met"] for one in self.results(30, {"post: 500": 1}, 120, 2.6)["judged"]], [False] * 4)
 
     def test_the_figures_stand_between_their_lines(self):
         with TemporaryDirectory() as folder:
             page = Path(folder) / "page.md"
             page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
-            self.assertTrue(report.write(self.results(40, {}, 105), page))
+            self.assertTrue(report.write(self.results(40, {}, 105, 2.0), page))
             text = page.read_text()
             self.assertTrue(text.startswith("before\n") and text.endswith("after\n") and "old" not in text)
             self.assertIn("| `/v1/retrieve` |", text)
             page.write_text("no place\n")
-            self.assertFalse(report.write(self.results(40, {}, 105), page))
+            self.assertFalse(report.write(self.results(40, {}, 105, 2.0), page))
 
     def test_percentiles_are_values_that_were(self):
         self.assertEqual((percentile([3.0, 1.0, 2.0], 0.5), percentile([3.0, 1.0, 2.0], 0.99), percentile([], 0.5)), (2.0, 3.0, None))
