@@ -1,8 +1,11 @@
 //! How a server stops.
 
+use std::net::TcpListener;
+use std::process::Stdio;
+
 use serde_json::json;
 
-use crate::support::{Process, Server, eventually, get, long_stream, post, sse};
+use crate::support::{Process, Server, command, eventually, get, long_stream, post, send, sse};
 
 #[tokio::test]
 async fn what_has_begun_is_finished_and_new_work_is_refused() {
@@ -60,5 +63,27 @@ async fn a_signal_ends_the_process_in_order() {
         let again = Process::serve(data.path(), &[]);
         let text = get(&again.url, "/v1/documents/kept?text=true").await.ok();
         assert_eq!(text["text"], "Kept over the end of the process.");
+    }
+}
+
+#[test]
+fn a_server_that_loads_ends_at_the_first_signal() {
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let data = tempfile::tempdir().unwrap();
+        // A catalogue that never answers: the server waits for it as long as the test needs.
+        let mute = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("postgres://retro@{}/retro", mute.local_addr().unwrap());
+        let server = command("serve", data.path())
+            .args(["--listen=127.0.0.1:0", "--log-level=info", "--database-url", &url])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _waits = mute.accept().unwrap();
+        send(&server, signal);
+        let ended = server.wait_with_output().unwrap();
+        let log = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), ended.stdout.as_slice()), (Some(0), b"".as_slice()), "{log}");
+        assert!(log.contains("stopped before it was ready"), "{log}");
     }
 }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 /// What a shell gives a program that Ctrl-C ended.
 pub const INTERRUPTED: u8 = 130;
 /// How long a command that may end anywhere may still be at something that lets nothing in between.
-const PATIENCE: Duration = Duration::from_secs(1);
+pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A token that Ctrl-C cancels, so that the command comes to an orderly end; a second one ends it at once.
 ///

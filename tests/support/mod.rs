@@ -21,7 +21,7 @@ pub use answers::{
     Answer, ask, delete, events_of, get, ingest, long_completion, long_stream, patch, post, post_raw, put, sse, task,
 };
 pub use exposition::Exposition;
-pub use process::{Process, Running, change_tokenizer, command, model_copy, retro, retro_in};
+pub use process::{Process, Running, change_tokenizer, command, model_copy, retro, retro_in, send};
 
 /// Longest wait for something that must come.
 pub const SOON: Duration = Duration::from_secs(120);

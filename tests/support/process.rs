@@ -113,7 +113,7 @@ fn to_the_end(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-fn send(child: &Child, signal: i32) {
+pub fn send(child: &Child, signal: i32) {
     let id = i32::try_from(child.id()).unwrap();
     // SAFETY: a plain system call; the child has not been waited for, so the id is still its own.
     assert_eq!(unsafe { libc::kill(id, signal) }, 0);

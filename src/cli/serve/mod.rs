@@ -8,7 +8,9 @@ use anyhow::{Context, ensure};
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::timeout;
 
+use super::interrupt::PATIENCE;
 use crate::app::App;
 use crate::catalogue::Catalogue;
 use crate::http;
@@ -35,15 +37,10 @@ pub async fn run(args: &ServeArgs, settings: Settings, sources: &Sources) -> any
         stdout().write_all(sources.print(&settings)?.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
-    ensure_guarded(&settings).await?;
-    let address = settings.listen;
-    // Taken before the models load: a port that is in use should not cost that wait.
-    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
-    let loading = http::Loading::begin(listener, &settings)?;
-    let address = loading.address();
-    tracing::debug!(%address, "loading");
-    let app = Arc::new(App::start(settings).await?);
+    // The first process of a container is not ended by a signal that it does not listen for.
     let mut signals = Signals::new()?;
+    let Some((loading, app)) = signals.before(load(settings)).await? else { return Ok(ExitCode::SUCCESS) };
+    let address = loading.address();
     // Before it says so: whoever waits for the first line may ask at once.
     let server = loading.serve(Arc::clone(&app));
     banner::print(&app, address).await?;
@@ -57,6 +54,17 @@ pub async fn run(args: &ServeArgs, settings: Settings, sources: &Sources) -> any
     };
     server.until(stop).await?;
     Ok(ExitCode::SUCCESS)
+}
+
+async fn load(settings: Settings) -> anyhow::Result<(http::Loading, Arc<App>)> {
+    ensure_guarded(&settings).await?;
+    let address = settings.listen;
+    // Taken before the models load: a port that is in use should not cost that wait.
+    let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?;
+    let loading = http::Loading::begin(listener, &settings)?;
+    tracing::debug!(address = %loading.address(), "loading");
+    let app = App::start(settings).await?;
+    Ok((loading, Arc::new(app)))
 }
 
 /// # Errors
@@ -92,5 +100,23 @@ impl Signals {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+    }
+
+    /// What `work` gives; none where a signal comes first. Nothing is lost by leaving it anywhere, as after a kill.
+    async fn before<T: Send + 'static>(
+        &mut self,
+        work: impl Future<Output = anyhow::Result<T>> + Send + 'static,
+    ) -> anyhow::Result<Option<T>> {
+        // Apart from this task: models load in calls that let nothing in between.
+        let mut work = tokio::spawn(work);
+        tokio::select! {
+            done = &mut work => return done?.map(Some),
+            () = self.next() => work.abort(),
+        }
+        tracing::info!("stopped before it was ready");
+        if timeout(PATIENCE, work).await.is_err() {
+            std::process::exit(0);
+        }
+        Ok(None)
     }
 }
