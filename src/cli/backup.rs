@@ -38,9 +38,7 @@ pub async fn run(args: BackupArgs, settings: Settings) -> anyhow::Result<()> {
     let places = Places { catalogue: catalogue.clone(), uri: settings.lance_uri(), worker_lock: settings.writer_lock() };
     let bar = Progress::new(0);
     let taken = take(&places, &args.folder, |done, total| {
-        bar.of(total);
-        bar.reach(done);
-        bar.say_rate("copying", done, "files");
+        bar.count("copying", done, total, "files");
     })
     .await;
     bar.end();

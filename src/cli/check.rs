@@ -40,9 +40,7 @@ pub async fn stores(
     };
     let bar = Progress::new(0);
     let report = check(&stores, repair, &|done, total| {
-        bar.of(total);
-        bar.reach(done);
-        bar.say_rate("checking", done, "chunks");
+        bar.count("checking", done, total, "chunks");
     })
     .await;
     bar.end();

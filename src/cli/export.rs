@@ -52,9 +52,7 @@ pub async fn run(args: ExportArgs, settings: Settings) -> anyhow::Result<ExitCod
         .with_context(|| format!("there is no collection `{collection}` in {}", settings.lance_uri()))?;
     let bar = Progress::new(0);
     let exported = export(&source, &args.file, !args.without_embeddings, &stop, |total, done| {
-        bar.of(total);
-        bar.reach(done);
-        bar.say_rate("exporting", done, "chunks");
+        bar.count("exporting", done, total, "chunks");
     })
     .await;
     bar.end();

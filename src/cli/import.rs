@@ -54,9 +54,7 @@ pub async fn run(args: ImportArgs, settings: Settings) -> anyhow::Result<ExitCod
     let show = |doing: &'static str| {
         let bar = Arc::clone(&bar);
         Arc::new(move |total, done| {
-            bar.of(total);
-            bar.reach(done);
-            bar.say_rate(doing, done, "rows");
+            bar.count(doing, done, total, "rows");
         })
     };
     let import = Import::check(&parts.ingest, &args.files, &options, &stop, show("checking")).await;

@@ -23,20 +23,22 @@ impl Progress {
         Self { bar, began: Instant::now(), settled: 0 }
     }
 
-    /// The total, where it is known only now or has changed.
-    pub fn of(&self, total: u64) {
-        self.bar.set_length(total);
-    }
-
     /// All up to here is settled.
     pub fn settle(&mut self, position: u64) {
         self.settled = position;
         self.bar.set_position(position);
     }
 
-    /// All up to here is done.
-    pub fn reach(&self, position: u64) {
-        self.bar.set_position(position);
+    /// So much of `total`, which may change, is done.
+    pub fn reach(&self, done: u64, total: u64) {
+        self.bar.set_length(total);
+        self.bar.set_position(done);
+    }
+
+    /// The same, and how many of it a second.
+    pub fn count(&self, doing: &str, done: u64, total: u64, what: &str) {
+        self.reach(done, total);
+        self.bar.set_message(format!("{doing}: {done} {what}, {:.1} {what}/s", done as f64 / self.seconds()));
     }
 
     /// `share` of what comes before `end` is settled too.
@@ -47,11 +49,6 @@ impl Progress {
     pub fn say(&self, documents: u64, chunks: u64) {
         let rate = |number: u64| number as f64 / self.seconds();
         self.bar.set_message(format!("{documents} documents, {:.1} documents/s, {:.1} chunks/s", rate(documents), rate(chunks)));
-    }
-
-    /// What is done now, and how many of it a second.
-    pub fn say_rate(&self, doing: &str, number: u64, what: &str) {
-        self.bar.set_message(format!("{doing}: {number} {what}, {:.1} {what}/s", number as f64 / self.seconds()));
     }
 
     pub fn seconds(&self) -> f64 {

@@ -83,8 +83,7 @@ pub async fn run(args: ReindexArgs, settings: Settings) -> anyhow::Result<ExitCo
         let bar = Progress::new(0);
         let made = reindex
             .run(collection, &stop, &|progress| {
-                bar.of(progress.total);
-                bar.reach(progress.done);
+                bar.reach(progress.done, progress.total);
                 bar.say(progress.documents, progress.chunks);
             })
             .await;

@@ -35,9 +35,7 @@ pub async fn run(args: RestoreArgs, settings: Settings) -> anyhow::Result<()> {
     let restored = tokio::task::spawn_blocking(move || {
         let bar = Progress::new(0);
         let restored = restore(&folder, &data, |done, total| {
-            bar.of(total);
-            bar.reach(done);
-            bar.say_rate("copying", done, "files");
+            bar.count("copying", done, total, "files");
         });
         bar.end();
         restored
