@@ -8,7 +8,7 @@ use super::{BackupError, restore};
 use crate::catalogue::Catalogue;
 use crate::files::FileEntry;
 use crate::ingest::{ChangeLock, sole_lock};
-use crate::neighbours::{Audit, local_folder};
+use crate::neighbours::{Audit, collections_at, local_folder};
 
 /// The stores that a backup is of.
 pub struct Places {
@@ -53,7 +53,7 @@ pub async fn take(places: &Places, folder: &Path, progress: impl Fn(u64, u64)) -
     let (mut pinned, mut collections, mut audits) = (Vec::new(), Vec::new(), Vec::new());
 
     let guard = ChangeLock::of_stores(&places.catalogue, places.uri.clone(), &places.worker_lock).hold().await?;
-    for name in Audit::collections(&places.uri).await? {
+    for name in collections_at(&places.uri).await? {
         let Some(audit) = Audit::open(&places.uri, &name).await? else { continue };
         let source = audit.folder().ok_or_else(|| BackupError::Elsewhere(places.uri.clone()))?;
         for file in audit.files().await? {

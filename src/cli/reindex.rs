@@ -11,7 +11,7 @@ use crate::app::Models;
 use crate::catalogue::Catalogue;
 use crate::ingest::{Reindex, Reindexed};
 use crate::names::CollectionName;
-use crate::neighbours::Source;
+use crate::neighbours::{Source, collections_at};
 use crate::settings::Settings;
 
 pub const EXAMPLES: &str = "\
@@ -55,7 +55,7 @@ pub async fn run(args: ReindexArgs, settings: Settings) -> anyhow::Result<ExitCo
     let named = args.collections.iter().map(|name| CollectionName::parse("collection", name));
     let named = named.collect::<Result<Vec<_>, _>>()?;
     let uri = settings.lance_uri();
-    let all = Source::collections(&uri).await?;
+    let all = collections_at(&uri).await?;
     for name in &named {
         anyhow::ensure!(all.contains(name), "there is no collection `{name}` in {uri}");
     }

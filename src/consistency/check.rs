@@ -7,7 +7,7 @@ use crate::catalogue::Rule;
 use crate::files::hex;
 use crate::ingest::{ChangeGuard, ChangeLock, holder, lease_holder, sole_lock};
 use crate::names::{CollectionName, DocumentId};
-use crate::neighbours::Audit;
+use crate::neighbours::{Audit, collections_at};
 
 /// Texts that wait, and are in memory at a time.
 const TEXTS: u32 = 8;
@@ -81,7 +81,7 @@ impl Checker<'_> {
             return Ok(());
         }
         self.report.documents = self.stores.catalogue.count_held().await?;
-        let mut names = Audit::collections(&self.stores.uri).await?;
+        let mut names = collections_at(&self.stores.uri).await?;
         let stored = names.clone();
         for name in self.stores.catalogue.held_collections().await? {
             match CollectionName::parse("collection", &name) {

@@ -1,7 +1,6 @@
 //! Collections as they lie in their files: read part by part, so that what cannot be read is known by its file, and mended.
 
 use std::error::Error;
-use std::fs::File;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,15 +12,15 @@ use lance::dataset::CommitBuilder;
 use lance::dataset::scanner::Scanner;
 use lance::dataset::transaction::{Operation, TransactionBuilder};
 use lance::index::DatasetIndexExt;
-use lancedb::Table;
 use lancedb::expr::{col, is_in, lit};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::collection::dataset;
-use super::database::{collection_names, connect, connect_existing, store};
+use super::database::{connect, store};
 use super::index::{NAME, index_stats};
 use super::schema::{DOCUMENT_ID, Rows};
+use super::snapshot::{Snapshot, corrupt, guarded};
 use super::stored::{Columns, StoredRow, give};
 use super::{Database, DatabaseError, Identity, IndexStats, Memory, durable};
 use crate::names::CollectionName;
@@ -32,12 +31,9 @@ const READ_AHEAD: usize = 2;
 
 /// One version of a collection, whatever made it, to be looked at row by row.
 pub struct Audit {
-    collection: CollectionName,
+    snapshot: Snapshot,
     database: Database,
-    table: Table,
     dataset: Arc<Dataset>,
-    /// Keeps housekeeping from removing the version.
-    _reads: Option<File>,
 }
 
 /// A chunk's text and what stands for it in searches.
@@ -93,39 +89,15 @@ impl Audit {
     /// # Errors
     /// The collection cannot be opened, or does not say what it was made with.
     pub async fn open(uri: &str, collection: &CollectionName) -> Result<Option<Self>, DatabaseError> {
-        let Some(connection) = connect_existing(uri).await? else { return Ok(None) };
-        let doing = |error| store(format!("open collection {collection}"), error);
-        let reads = durable::local_folder(uri).and_then(|folder| durable::read_for_long(&folder).ok());
-        let opened = guarded(async {
-            match connection.open_table(collection.as_str()).execute().await {
-                Ok(table) => table.query_snapshot().await.map(Some),
-                Err(lancedb::Error::TableNotFound { .. }) => Ok(None),
-                Err(error) => Err(error),
-            }
-        });
-        let Some(table) = opened.await.map_err(|panic| corrupt(collection, panic))?.map_err(doing)? else { return Ok(None) };
-        let schema = table.schema().await.map_err(doing)?;
-        let identity = Identity::of(schema.metadata())
-            .ok_or_else(|| corrupt(collection, "it does not say which tokenizer and embedder it was made with".to_owned()))?;
-        let dataset = dataset(collection, &table).await?;
-        let memory = Memory::default();
+        let Some(snapshot) = Snapshot::open(uri, collection).await? else { return Ok(None) };
+        let dataset = dataset(collection, &snapshot.table).await?;
+        let (memory, identity) = (Memory::default(), snapshot.identity.clone());
         let database = Database::connected(connect(uri, memory).await?, identity, durable::local_folder(uri), memory);
-        Ok(Some(Self { collection: collection.clone(), database, table, dataset, _reads: reads }))
-    }
-
-    /// Collections of the database at `uri`, in the order of their names.
-    ///
-    /// # Errors
-    /// The place cannot be used.
-    pub async fn collections(uri: &str) -> Result<Vec<CollectionName>, DatabaseError> {
-        match connect_existing(uri).await? {
-            Some(connection) => collection_names(&connection).await,
-            None => Ok(Vec::new()),
-        }
+        Ok(Some(Self { snapshot, database, dataset }))
     }
 
     pub fn collection(&self) -> &CollectionName {
-        &self.collection
+        &self.snapshot.collection
     }
 
     /// The database as it is for what made this collection.
@@ -201,7 +173,7 @@ impl Audit {
         let Some((mut batches, reading)) = self.batches(part, Columns::All, documents)? else { return Ok(()) };
         while let Some(batch) = batches.recv().await {
             let mut embeddings = Vec::with_capacity(batch.num_rows());
-            give(&Rows { collection: self.collection.as_str(), batch: &batch }, Columns::All, &mut |row: StoredRow<'_>| {
+            give(&Rows { collection: self.collection().as_str(), batch: &batch }, Columns::All, &mut |row: StoredRow<'_>| {
                 embeddings.push(StoredEmbedding {
                     document_id: row.document_id.to_owned(),
                     chunk_index: row.chunk_index,
@@ -223,13 +195,13 @@ impl Audit {
     ) -> Result<(), DatabaseError> {
         let Some((mut batches, reading)) = self.batches(part, columns, documents)? else { return Ok(()) };
         while let Some(batch) = batches.recv().await {
-            give(&Rows { collection: self.collection.as_str(), batch: &batch }, columns, &mut take)?;
+            give(&Rows { collection: self.collection().as_str(), batch: &batch }, columns, &mut take)?;
         }
         self.end(reading).await
     }
 
     fn batches(&self, part: u64, columns: Columns, documents: Option<&[&str]>) -> Result<Option<Batches>, DatabaseError> {
-        let doing = |error: lance::Error| store(format!("read collection {}", self.collection), error.into());
+        let doing = |error: lance::Error| store(format!("read collection {}", self.collection()), error.into());
         let Some(fragment) = self.dataset.get_fragment(part as usize) else { return Ok(None) };
         let mut scanner: Scanner = fragment.scan();
         scanner.project(columns.names()).map_err(doing)?;
@@ -253,8 +225,8 @@ impl Audit {
     /// What became of the reading of a part. A decoder may panic at what is no file of its own.
     async fn end(&self, reading: JoinHandle<lance::Result<()>>) -> Result<(), DatabaseError> {
         match reading.await {
-            Ok(read) => read.map_err(|error| store(format!("read collection {}", self.collection), error.into())),
-            Err(panic) => Err(corrupt(&self.collection, format!("its reader ended: {panic}"))),
+            Ok(read) => read.map_err(|error| store(format!("read collection {}", self.collection()), error.into())),
+            Err(panic) => Err(corrupt(self.collection(), format!("its reader ended: {panic}"))),
         }
     }
 
@@ -263,15 +235,15 @@ impl Audit {
     /// # Errors
     /// It cannot be read.
     pub async fn read_index(&self) -> Result<Option<IndexStats>, DatabaseError> {
-        let doing = |error: lance::Error| store(format!("read the index of collection {}", self.collection), error.into());
-        let read = guarded(async {
-            let stats = index_stats(&self.table, &self.collection).await?;
+        let doing = |error: lance::Error| store(format!("read the index of collection {}", self.collection()), error.into());
+        let read = guarded(self.collection(), async {
+            let stats = index_stats(&self.snapshot.table, self.collection()).await?;
             if stats.is_some() {
                 self.dataset.prewarm_index(NAME).await.map_err(doing)?;
             }
             Ok(stats)
         });
-        read.await.map_err(|panic| corrupt(&self.collection, panic))?
+        read.await?
     }
 
     /// Takes parts out of the collection with all of their rows, unread. Only with the lock of changes held.
@@ -279,7 +251,7 @@ impl Audit {
     /// # Errors
     /// The store cannot be written.
     pub async fn drop_parts(&self, parts: &[u64]) -> Result<(), DatabaseError> {
-        let doing = |error: lance::Error| store(format!("take parts out of collection {}", self.collection), error.into());
+        let doing = |error: lance::Error| store(format!("take parts out of collection {}", self.collection()), error.into());
         let begin = SystemTime::now();
         let operation = Operation::Delete {
             updated_fragments: Vec::new(),
@@ -288,7 +260,7 @@ impl Audit {
         };
         let transaction = TransactionBuilder::new(self.version(), operation).build();
         CommitBuilder::new(Arc::clone(&self.dataset)).execute(transaction).await.map_err(doing)?;
-        self.database.make_durable(&self.collection, begin).await
+        self.database.make_durable(self.collection(), begin).await
     }
 
     /// Removes all rows that say that they are of these documents, ids that no document can have included. Only with the lock of changes
@@ -297,23 +269,10 @@ impl Audit {
     /// # Errors
     /// The store cannot be written.
     pub async fn delete(&self, documents: &[&str]) -> Result<(), DatabaseError> {
-        let Some((table, _)) = self.database.unchecked(&self.collection).await? else { return Ok(()) };
+        let Some((table, _)) = self.database.unchecked(self.collection()).await? else { return Ok(()) };
         let begin = SystemTime::now();
         let rows = is_in(col(DOCUMENT_ID), documents.iter().map(|&id| lit(id)).collect());
-        table.delete(&rows).await.map_err(|e| store(format!("delete from collection {}", self.collection), e))?;
-        self.database.make_durable(&self.collection, begin).await
+        table.delete(&rows).await.map_err(|e| store(format!("delete from collection {}", self.collection()), e))?;
+        self.database.make_durable(self.collection(), begin).await
     }
-}
-
-/// What came of `work`, or that it panicked.
-async fn guarded<T>(work: impl Future<Output = T>) -> Result<T, String> {
-    use futures::FutureExt;
-    std::panic::AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        format!("its reader ended: {}", message.unwrap_or("it does not say why"))
-    })
-}
-
-fn corrupt(collection: &CollectionName, reason: String) -> DatabaseError {
-    DatabaseError::Corrupt { collection: collection.to_string(), reason }
 }

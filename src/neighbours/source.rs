@@ -1,16 +1,15 @@
 use std::collections::HashMap;
-use std::fs::File;
 
 use arrow_array::{ListArray, RecordBatch, UInt32Array, UInt64Array};
 use futures::TryStreamExt;
 use lance::dataset::ProjectionRequest;
-use lancedb::Table;
 use lancedb::query::{ExecutableQuery, QueryBase, Select};
 use sha2::{Digest, Sha256};
 
-use super::database::{collection_names, connect_existing, store};
+use super::database::store;
 use super::schema::*;
-use super::{DatabaseError, Identity, durable};
+use super::snapshot::{Snapshot, corrupt};
+use super::{DatabaseError, Identity};
 use crate::names::{CollectionName, DocumentId};
 
 /// Rows that are read at a time.
@@ -19,12 +18,8 @@ const ROW_ID: &str = "_rowid";
 
 /// One version of a collection, read as it lies there, whatever identity it was made with: to take it elsewhere, or to make it anew.
 pub struct Source {
-    collection: CollectionName,
-    table: Table,
-    identity: Identity,
+    snapshot: Snapshot,
     version: u64,
-    /// Where the database is a folder that can be written to.
-    _reads: Option<File>,
 }
 
 /// A document of a [`Source`], and where its chunks lie there.
@@ -66,39 +61,18 @@ impl Source {
     /// # Errors
     /// The place cannot be used, or the collection does not say what it was made with.
     pub async fn open(uri: &str, collection: &CollectionName) -> Result<Option<Self>, DatabaseError> {
-        let Some(connection) = connect_existing(uri).await? else { return Ok(None) };
-        let doing = |error| store(format!("open collection {collection}"), error);
-        let reads = durable::local_folder(uri).and_then(|folder| durable::read_for_long(&folder).ok());
-        let table = match connection.open_table(collection.as_str()).execute().await {
-            Ok(table) => table.query_snapshot().await.map_err(doing)?,
-            Err(lancedb::Error::TableNotFound { .. }) => return Ok(None),
-            Err(error) => return Err(doing(error)),
-        };
-        let schema = table.schema().await.map_err(doing)?;
-        let identity = Identity::of(schema.metadata())
-            .ok_or_else(|| corrupt(collection, "it does not say which tokenizer and embedder it was made with".to_owned()))?;
-        let version = table.version().await.map_err(doing)?;
-        Ok(Some(Self { collection: collection.clone(), table, identity, version, _reads: reads }))
-    }
-
-    /// Collections of the database at `uri`, in the order of their names.
-    ///
-    /// # Errors
-    /// The place cannot be used.
-    pub async fn collections(uri: &str) -> Result<Vec<CollectionName>, DatabaseError> {
-        match connect_existing(uri).await? {
-            Some(connection) => collection_names(&connection).await,
-            None => Ok(Vec::new()),
-        }
+        let Some(snapshot) = Snapshot::open(uri, collection).await? else { return Ok(None) };
+        let version = snapshot.table.version().await.map_err(|error| store(format!("open collection {collection}"), error))?;
+        Ok(Some(Self { snapshot, version }))
     }
 
     pub fn collection(&self) -> &CollectionName {
-        &self.collection
+        &self.snapshot.collection
     }
 
     /// What the collection was made with.
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        &self.snapshot.identity
     }
 
     pub fn version(&self) -> u64 {
@@ -112,7 +86,7 @@ impl Source {
     pub async fn documents(&self) -> Result<Vec<SourceDocument>, DatabaseError> {
         let mut places: HashMap<DocumentId, usize> = HashMap::new();
         let mut chunks: Vec<Vec<(u32, u64)>> = Vec::new();
-        let query = self.table.query().select(Select::columns(&[DOCUMENT_ID, CHUNK_INDEX])).with_row_id();
+        let query = self.snapshot.table.query().select(Select::columns(&[DOCUMENT_ID, CHUNK_INDEX])).with_row_id();
         self.scan(&query, |rows| {
             let (ids, indices) = (rows.text(DOCUMENT_ID)?, rows.column::<UInt32Array>(CHUNK_INDEX)?);
             let row_ids: &UInt64Array = rows.column(ROW_ID)?;
@@ -142,7 +116,7 @@ impl Source {
     pub async fn fingerprints(&self) -> Result<HashMap<DocumentId, u128>, DatabaseError> {
         let mut fingerprints: HashMap<DocumentId, u128> = HashMap::new();
         let columns = [DOCUMENT_ID, CHUNK_INDEX, NEIGHBOUR, TITLE, SOURCE, METADATA];
-        let query = self.table.query().select(Select::columns(&columns));
+        let query = self.snapshot.table.query().select(Select::columns(&columns));
         self.scan(&query, |rows| {
             let (ids, indices) = (rows.text(DOCUMENT_ID)?, rows.column::<UInt32Array>(CHUNK_INDEX)?);
             let texts = [NEIGHBOUR, TITLE, SOURCE, METADATA]
@@ -173,7 +147,7 @@ impl Source {
     /// The store cannot be read.
     pub async fn sizes(&self) -> Result<Vec<DocumentSize>, DatabaseError> {
         let mut sizes: HashMap<DocumentId, (u64, u64)> = HashMap::new();
-        let query = self.table.query().select(Select::columns(&[DOCUMENT_ID, NEIGHBOUR_TOKENS]));
+        let query = self.snapshot.table.query().select(Select::columns(&[DOCUMENT_ID, NEIGHBOUR_TOKENS]));
         self.scan(&query, |rows| {
             let (ids, tokens) = (rows.text(DOCUMENT_ID)?, rows.column::<ListArray>(NEIGHBOUR_TOKENS)?);
             for row in 0..rows.batch.num_rows() {
@@ -191,16 +165,16 @@ impl Source {
     /// # Errors
     /// The store cannot be read.
     pub async fn rows(&self, ids: &[u64], columns: &[&str]) -> Result<RecordBatch, DatabaseError> {
-        let doing = |error| store(format!("read collection {}", self.collection), error);
-        let Some(dataset) = self.table.dataset() else {
-            return Err(corrupt(&self.collection, "its rows cannot be read one by one where it lies".to_owned()));
+        let doing = |error| store(format!("read collection {}", self.collection()), error);
+        let Some(dataset) = self.snapshot.table.dataset() else {
+            return Err(corrupt(self.collection(), "its rows cannot be read one by one where it lies".to_owned()));
         };
         let dataset = dataset.get().await.map_err(doing)?;
         let projection = dataset.schema().project(columns).map_err(|error| doing(error.into()))?;
         let batch = dataset.take_rows(ids, ProjectionRequest::from_schema(projection)).await;
         let batch = batch.map_err(|error| doing(error.into()))?;
         if batch.num_rows() != ids.len() {
-            return Err(corrupt(&self.collection, format!("it gave {} rows of {}", batch.num_rows(), ids.len())));
+            return Err(corrupt(self.collection(), format!("it gave {} rows of {}", batch.num_rows(), ids.len())));
         }
         Ok(batch)
     }
@@ -219,7 +193,7 @@ impl Source {
         for part in rows.chunks(READ_ROWS) {
             let ids: Vec<u64> = part.iter().map(|&(_, row)| row).collect();
             let batch = self.rows(&ids, &[BYTE_START, NEIGHBOUR, TITLE, SOURCE, METADATA]).await?;
-            let rows = Rows { collection: self.collection.as_str(), batch: &batch };
+            let rows = Rows { collection: self.collection().as_str(), batch: &batch };
             let (starts, chunks) = (rows.column::<UInt64Array>(BYTE_START)?, rows.text(NEIGHBOUR)?);
             let labels = [rows.text(TITLE)?, rows.text(SOURCE)?, rows.text(METADATA)?];
             for (row, &(place, _)) in part.iter().enumerate() {
@@ -243,15 +217,11 @@ impl Source {
         query: &impl ExecutableQuery,
         mut take: impl FnMut(&Rows<'_>) -> Result<(), DatabaseError>,
     ) -> Result<(), DatabaseError> {
-        let doing = |error| store(format!("read collection {}", self.collection), error);
+        let doing = |error| store(format!("read collection {}", self.collection()), error);
         let mut batches = query.execute().await.map_err(doing)?;
         while let Some(batch) = batches.try_next().await.map_err(doing)? {
-            take(&Rows { collection: self.collection.as_str(), batch: &batch })?;
+            take(&Rows { collection: self.collection().as_str(), batch: &batch })?;
         }
         Ok(())
     }
-}
-
-fn corrupt(collection: &CollectionName, reason: String) -> DatabaseError {
-    DatabaseError::Corrupt { collection: collection.to_string(), reason }
 }
