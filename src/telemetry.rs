@@ -1,6 +1,6 @@
 //! The log: tracing on standard error, as text or as JSON lines; and traces, sent to a collector by OTLP where the settings name one.
 
-use std::io::stderr;
+use std::io::{self, Stderr, Write, stderr};
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
@@ -45,10 +45,10 @@ pub fn init(settings: &Settings, usual: &str) -> anyhow::Result<Telemetry> {
     let level = settings.log_level.as_deref().unwrap_or(usual);
     // On a terminal, unless NO_COLOR is set.
     let colours = AutoStream::choice(&stderr()) != ColorChoice::Never;
-    let log = tracing_subscriber::fmt::layer().with_writer(stderr).with_ansi(colours);
+    let log = tracing_subscriber::fmt::layer().with_ansi(colours);
     let log = match settings.log_format {
-        LogFormat::Text => log.boxed(),
-        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Text => log.with_writer(|| OneLine(stderr())).boxed(),
+        LogFormat::Json => log.with_writer(stderr).json().flatten_event(true).with_span_list(false).boxed(),
     };
     let traces = settings.otlp_endpoint.as_deref().map(tracer_provider).transpose()?;
     let traced = traces.as_ref().map(|traces| {
@@ -57,6 +57,33 @@ pub fn init(settings: &Settings, usual: &str) -> anyhow::Result<Telemetry> {
     });
     tracing_subscriber::registry().with(log.with_filter(EnvFilter::new(log_filter(level)))).with(traced).init();
     Ok(Telemetry { traces })
+}
+
+/// Writes each event as one line, whatever is in it: plans that the database's libraries tell have lines of their own, and clients' texts.
+struct OneLine(Stderr);
+
+impl Write for OneLine {
+    /// `event` is a whole one: the layer writes each at once.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let (line, end) = text.strip_suffix('\n').map_or((&*text, ""), |line| (line, "\n"));
+        let mut written = String::with_capacity(text.len());
+        for character in line.chars() {
+            // The escape character begins the layer's colours; of texts it is escaped there.
+            if character.is_control() && !matches!(character, '\t' | '\x1b') {
+                written.extend(character.escape_default());
+            } else {
+                written.push(character);
+            }
+        }
+        written.push_str(end);
+        self.0.write_all(written.as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 impl Telemetry {
