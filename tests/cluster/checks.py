@@ -16,6 +16,8 @@ FOLLOWED = 40
 SEARCHES = 200
 # How long a start may take to fail.
 START_FAILS_WITHIN = 60
+# How long a repair may wait for a lease to run out.
+MENDED_WITHIN = 60
 # How long the queue may take to become empty after the last post.
 TAKEN_IN_WITHIN = 180
 
@@ -115,6 +117,47 @@ def nothing_lost_nothing_double(check, replicas, clients, objects, packages):
     check("the chunks in the table are the text that was promised last", not wrong, wrong[:3] or f"{len(promised)} documents")
     counted = sum(document["chunks"] for document in listed.values())
     check("the catalogue counts the chunks that the table has", counted == len(found), f"{counted} and {len(found)}")
+
+
+class Doctor:
+    """`retro doctor` on the cluster's stores."""
+
+    def __init__(self, retro, root, folder, postgres, objects):
+        url = f"postgres://retro@127.0.0.1:{postgres.port}/postgres"
+        self.command = [retro, "doctor", "--json", "--data-dir", folder / "doctor", "--database-url", url, "--lance-uri", f"s3://{BUCKET}/lance"]
+        self.root, self.environment = root, os.environ | environment(objects.url)
+
+    def __call__(self, flag):
+        """Its exit code, what it found by kind, and all that it said."""
+        done = subprocess.run([*self.command, flag], cwd=self.root, env=self.environment, capture_output=True, text=True)
+        if not done.stdout.startswith("{"):
+            raise SystemExit(f"cluster: retro doctor {flag} says {done.stdout!r} {done.stderr[-500:]!r}")
+        said = json.loads(done.stdout)
+        return done.returncode, (said["consistency"] or {}).get("found"), done.stdout
+
+
+def the_doctor_agrees(check, doctor):
+    """While the replicas serve."""
+    code, found, said = doctor("--check")
+    check("retro doctor --check finds nothing wrong", code == 0 and not found, f"code {code}, found {found}")
+    code, found, said = doctor("--repair")
+    check("nothing is mended while replicas work", code == 1 and found is None and "stop it first" in said, f"code {code}")
+
+
+def the_doctor_mends(check, doctor, postgres, clients):
+    """Once none serves: what was damaged by hand in the catalogue."""
+    counted, orphaned, unplaced = sorted(identifier for client in clients for identifier in client.promised)[:3]
+    postgres.asked(f"UPDATE documents SET chunks = chunks + 1 WHERE id = '{counted}'")
+    postgres.asked(f"DELETE FROM documents WHERE id = '{orphaned}'")
+    postgres.asked(f"DELETE FROM placements WHERE document_id = '{unplaced}'")
+    kinds = {"wrong_counts", "orphan_chunks", "wrong_places"}
+    code, found, _ = doctor("--check")
+    check("retro doctor --check names what was damaged", code == 1 and set(found) == kinds, f"code {code}, found {found}")
+    # The lease of the last replica that wrote may not have run out.
+    code, found, _ = wait_for("a repair", lambda: (done := doctor("--repair"))[1] is not None and done, MENDED_WITHIN)
+    check("retro doctor --repair mends it", code == 0 and set(found) == kinds, f"code {code}, found {found}")
+    code, found, _ = doctor("--check")
+    check("after it nothing is wrong", (code, found) == (0, {}), f"code {code}, found {found}")
 
 
 def found_ids(replica, text):

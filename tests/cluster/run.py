@@ -17,7 +17,10 @@ import time
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from checks import Checks, a_start_says_what_is_wrong, every_replica_sees_every_change, nothing_lost_nothing_double, searches_agree
+from checks import (
+    Checks, Doctor, a_start_says_what_is_wrong, every_replica_sees_every_change, nothing_lost_nothing_double, searches_agree, the_doctor_agrees,
+    the_doctor_mends,
+)
 from load import Balancer, Client, ask
 from stores import Objects, Postgres, Replica, postgres_programs, wait_for
 
@@ -136,10 +139,13 @@ def test(check, retro, outside, folder, programs):
         deleted, resent = sum(len(client.deleted) for client in clients), sum(client.balancer.resent for client in clients)
         say(f"{sent} documents were posted in {time.monotonic() - begin:.0f} s, {replaced} replaced, {deleted} deleted; {resent} requests were sent again")
         nothing_lost_nothing_double(check, replicas, clients, objects, packages)
+        doctor = Doctor(retro, ROOT, folder, postgres, objects)
+        the_doctor_agrees(check, doctor)
         every_replica_sees_every_change(check, replicas)
         searches_agree(check, replicas, clients)
         codes = [replica.stop() for replica in replicas]
         check("all replicas end in order", codes == [0, 0, 0], codes)
+        the_doctor_mends(check, doctor, postgres, clients)
     finally:
         for replica in replicas:
             if replica.process and replica.process.poll() is None:
