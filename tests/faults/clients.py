@@ -38,8 +38,9 @@ class Client:
     def rest(self):
         self.resting = True
 
-    def document(self, name):
-        state = State(self.random.choice(self.collections), text_of(self.random, name), self.random.randrange(TAGS))
+    def document(self, name, collections=None, tag=None):
+        tag = self.random.randrange(TAGS) if tag is None else tag
+        state = State(self.random.choice(collections or self.collections), text_of(self.random, name), tag)
         return state, {"id": name, "text": state.text, "collection": state.collection, "metadata": {"tag": state.tag}}
 
     def submit(self, states, what, send):
@@ -83,10 +84,11 @@ class Client:
         self.submit({name: state}, f"PUT {query}", lambda: server.ask("PUT", f"/v1/documents/{name}", document, **query))
 
     def post_once(self, server):
-        """With a key: if nobody answers it is sent again, and must be there once."""
+        """With a key: if nobody answers it is sent again, and must be there once. Until then nobody may delete it with its collection or by
+        its tag, so it has one of those that stay, and a tag that no other has."""
         self.once_number += 1
         name = f"{self.name}-once-{self.once_number}"
-        state, document = self.document(name)
+        state, document = self.document(name, self.collections[:2], TAGS)
         self.names = [*self.names[:NAMES], *self.names[NAMES:][-6:], name]
         self.once(server, (name, state, document, str(uuid.UUID(int=self.random.getrandbits(128)))))
 

@@ -8,15 +8,18 @@ import sqlite3
 import subprocess
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 from clients import Client
 from ledger import Check, Counts, Ledger, State
-from retro import ROOT, Failed, Gone, Server, command, expect, has, run, text_of
+from retro import ROOT, Failed, Gone, Server, command, expect, run, text_of
 
 CLIENTS = 3
 # Kills between two looks at everything.
 CHECKED_EVERY = 10
+# Starts' times in which a server that has work has surely begun its housekeeping.
+HOUSEKEEPING_WITHIN = 15
 
 
 class World:
@@ -28,9 +31,10 @@ class World:
         self.data = self.folder / "data"
         self.ledger = Ledger()
         self.clients = [Client(f"c{number}", self.ledger, random.Random(f"{seed}/{number}")) for number in range(CLIENTS)]
-        self.checks_itself = has(retro, "doctor", "--check")
+        # Lives in which a work was seen.
+        self.seen = Counter()
         # Of the embedder: now, and when what is imported was exported.
-        self.seen, self.precision, self.exported = set(), None, None
+        self.precision, self.exported = None, None
         self.done, self.error = 0, None
         # Seconds that a start takes on this machine as it is now; about 1 on an idle one. Random times are multiples of it.
         self.pace = 1.0
@@ -42,8 +46,9 @@ class World:
             looked = 0
             while self.done < self.kills:
                 kind = self.random.choices(
-                    [self.kill_server, self.kill_starting, self.kill_command_beside, self.kill_command, self.kill_reindex, self.kill_migration],
-                    [42, 14, 16, 14, 4, 10])[0]
+                    [self.kill_server, self.kill_housekeeping, self.kill_starting, self.kill_command_beside, self.kill_command,
+                     self.kill_reindex, self.kill_migration],
+                    [36, 6, 14, 16, 14, 4, 10])[0]
                 self.ledger.moment = f"kill {self.done + 1} ({kind.__name__})"
                 kind()
                 if self.done >= looked + CHECKED_EVERY:
@@ -111,8 +116,21 @@ class World:
     def kill_server(self):
         server = self.serve()
         threads = self.working(server)
-        # Soon more often than late; some live long enough for housekeeping.
+        # Soon more often than late.
         time.sleep(self.pace * (self.random.uniform(1, 5) if self.random.random() < 0.12 else 0.7 * self.random.random() ** 2))
+        server.kill()
+        self.joined(threads)
+        self.killed()
+        self.notes(server)
+
+    def kill_housekeeping(self):
+        """A server in the middle of it: of its collections the first has been put together, and the others follow."""
+        server = self.serve()
+        threads = self.working(server)
+        end = time.monotonic() + self.pace * HOUSEKEEPING_WITHIN
+        while "put together" not in server.log() and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(self.pace * 0.4 * self.random.random() ** 2)
         server.kill()
         self.joined(threads)
         self.killed()
@@ -141,7 +159,7 @@ class World:
             states, arguments = self.imported, ["import", self.folder / "imported.parquet", "--log-level", "info", *again]
         else:
             states, arguments = {}, ["index", "imported", "--rebuild"]
-        with open(said, "ab") as log:
+        with open(said, "wb") as log:
             process = subprocess.Popen(command(self.retro, self.data, *arguments), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
             # Its start takes a part of this; some come to their end.
@@ -156,7 +174,7 @@ class World:
             expect(f"{kind} ends well", code == 0 or kind == "index", code, said.read_text()[-1000:])
         for what in ("put together", "chunks indexed"):
             if what in said.read_text():
-                self.seen.add(what)
+                self.seen[what] += 1
         for name, state in states.items():
             (self.ledger.promised if code == 0 else self.ledger.asked)(name, state, kind)
 
@@ -215,7 +233,7 @@ class World:
         log = server.log()
         for what in ("put together", "old versions were removed"):
             if what in log:
-                self.seen.add(what)
+                self.seen[what] += 1
         expect("the server does not panic", "panicked" not in log, log[-3000:])
 
     def look(self):
@@ -231,9 +249,8 @@ class World:
         finally:
             server.kill()
         self.notes(server)
-        if self.checks_itself:
-            said = run(self.retro, self.data, "doctor", "--check", "--json")
-            expect("retro doctor --check finds nothing", json.loads(said)["healthy"], said)
+        said = run(self.retro, self.data, "doctor", "--check", "--json")
+        expect("retro doctor --check finds nothing", json.loads(said)["healthy"], said)
 
 
 def old_catalogue(data, ledger, random):
@@ -285,12 +302,13 @@ def kills(retro, folder, number, seed, worlds=2):
         thread.join()
     acknowledged = sum(world.ledger.acknowledged for world in all_worlds)
     unanswered = sum(world.ledger.unanswered for world in all_worlds)
-    works = set().union(*(world.seen for world in all_worlds))
+    works = sum((world.seen for world in all_worlds), Counter())
     print(
         f"faults: {counts.kills} kills in {time.monotonic() - begin:.0f} s, {counts.restarts} restarts, {counts.checks} looks at everything, "
         f"{acknowledged} changes of documents acknowledged, {unanswered} unanswered; lost {counts.lost}, doubled {counts.doubled}, "
         f"orphans {counts.orphans}, failed restarts {counts.failed_restarts}; seed {seed}")
-    print(f"faults: works of the server's own that were seen: {', '.join(sorted(works)) or 'none'}", flush=True)
+    seen = ", ".join(f"{what} ({count})" for what, count in sorted(works.items())) or "none"
+    print(f"faults: works that were seen, and in how many lives: {seen}", flush=True)
     errors = [f"{world.folder}: {world.error!r}" if not isinstance(world.error, Failed) else f"{world.folder}: {world.error}"
               for world in all_worlds if world.error]
     if errors:

@@ -210,11 +210,5 @@ def text_of(random, name, words=None):
     return f"Document {name} {random.getrandbits(40):x}: {body}"
 
 
-def has(retro, *words):
-    """Whether the help of a command names something."""
-    said = subprocess.run([str(retro), words[0], "--help"], capture_output=True, text=True).stdout
-    return all(word in said for word in words[1:])
-
-
 def is_root():
     return os.geteuid() == 0
