@@ -133,7 +133,7 @@ class Doctor:
         if not done.stdout.startswith("{"):
             raise SystemExit(f"cluster: retro doctor {flag} says {done.stdout!r} {done.stderr[-500:]!r}")
         said = json.loads(done.stdout)
-        return done.returncode, (said["consistency"] or {}).get("found"), done.stdout
+        return done.returncode, said.get("consistency", {}).get("found"), done.stdout
 
 
 def the_doctor_agrees(check, doctor):
