@@ -20,6 +20,8 @@ CLIENTS = 3
 CHECKED_EVERY = 10
 # Starts' times in which a server that has work has surely begun its housekeeping.
 HOUSEKEEPING_WITHIN = 15
+# What a server or a command says that it did.
+WORKS = ("put together", "old versions were removed", "chunks indexed")
 
 
 class World:
@@ -113,28 +115,32 @@ class World:
             if client.error:
                 raise client.error
 
-    def kill_server(self):
+    def kill_working(self, wait):
+        """A server that has clients, once `wait` returns."""
         server = self.serve()
         threads = self.working(server)
-        # Soon more often than late.
-        time.sleep(self.pace * (self.random.uniform(1, 5) if self.random.random() < 0.12 else 0.7 * self.random.random() ** 2))
+        wait(server)
         server.kill()
         self.joined(threads)
         self.killed()
         self.notes(server)
 
+    def kill_server(self):
+        def lived(_):
+            # Soon more often than late.
+            time.sleep(self.pace * (self.random.uniform(1, 5) if self.random.random() < 0.12 else 0.7 * self.random.random() ** 2))
+
+        self.kill_working(lived)
+
     def kill_housekeeping(self):
         """A server in the middle of it: of its collections the first has been put together, and the others follow."""
-        server = self.serve()
-        threads = self.working(server)
-        end = time.monotonic() + self.pace * HOUSEKEEPING_WITHIN
-        while "put together" not in server.log() and time.monotonic() < end:
-            time.sleep(0.01)
-        time.sleep(self.pace * 0.4 * self.random.random() ** 2)
-        server.kill()
-        self.joined(threads)
-        self.killed()
-        self.notes(server)
+        def begun(server):
+            end = time.monotonic() + self.pace * HOUSEKEEPING_WITHIN
+            while "put together" not in server.log() and time.monotonic() < end:
+                time.sleep(0.01)
+            time.sleep(self.pace * 0.4 * self.random.random() ** 2)
+
+        self.kill_working(begun)
 
     def kill_starting(self):
         server = Server(self.retro, self.data, log=self.folder / "server.log")
@@ -172,9 +178,7 @@ class World:
         else:
             # An empty collection cannot be indexed.
             expect(f"{kind} ends well", code == 0 or kind == "index", code, said.read_text()[-1000:])
-        for what in ("put together", "chunks indexed"):
-            if what in said.read_text():
-                self.seen[what] += 1
+        self.see(said.read_text())
         for name, state in states.items():
             (self.ledger.promised if code == 0 else self.ledger.asked)(name, state, kind)
 
@@ -228,12 +232,13 @@ class World:
         connection.close()
         expect("an old catalogue keeps its documents", found == {name: states[0].text for name, states in ledger.possible.items()}, found)
 
+    def see(self, said):
+        self.seen.update(what for what in WORKS if what in said)
+
     def notes(self, server):
         """Which of the server's own works were seen."""
         log = server.log()
-        for what in ("put together", "old versions were removed"):
-            if what in log:
-                self.seen[what] += 1
+        self.see(log)
         expect("the server does not panic", "panicked" not in log, log[-3000:])
 
     def look(self):
