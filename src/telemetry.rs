@@ -45,10 +45,10 @@ pub fn init(settings: &Settings, usual: &str) -> anyhow::Result<Telemetry> {
     let level = settings.log_level.as_deref().unwrap_or(usual);
     // On a terminal, unless NO_COLOR is set.
     let colours = AutoStream::choice(&stderr()) != ColorChoice::Never;
-    let log = tracing_subscriber::fmt::layer().with_ansi(colours);
+    let log = tracing_subscriber::fmt::layer().with_writer(|| OneLine(stderr())).with_ansi(colours);
     let log = match settings.log_format {
-        LogFormat::Text => log.with_writer(|| OneLine(stderr())).boxed(),
-        LogFormat::Json => log.with_writer(stderr).json().flatten_event(true).with_span_list(false).boxed(),
+        LogFormat::Text => log.boxed(),
+        LogFormat::Json => log.json().flatten_event(true).with_span_list(false).boxed(),
     };
     let traces = settings.otlp_endpoint.as_deref().map(tracer_provider).transpose()?;
     let traced = traces.as_ref().map(|traces| {
@@ -69,11 +69,14 @@ impl Write for OneLine {
         let (line, end) = text.strip_suffix('\n').map_or((&*text, ""), |line| (line, "\n"));
         let mut written = String::with_capacity(text.len());
         for character in line.chars() {
-            // The escape character begins the layer's colours; of texts it is escaped there.
-            if character.is_control() && !matches!(character, '\t' | '\x1b') {
-                written.extend(character.escape_default());
-            } else {
-                written.push(character);
+            match character {
+                '\n' => written.push_str("\\n"),
+                '\r' => written.push_str("\\r"),
+                // The escape character begins the layer's colours; of texts it is escaped there.
+                '\t' | '\x1b' => written.push(character),
+                // As JSON has it, which may have those beyond ASCII as they are.
+                _ if character.is_control() => written.push_str(&format!("\\u{:04x}", u32::from(character))),
+                _ => written.push(character),
             }
         }
         written.push_str(end);

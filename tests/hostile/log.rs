@@ -64,7 +64,7 @@ async fn no_client_writes_a_line_of_the_log() {
         let server = Process::serve(data.path(), &[EVERYTHING, &format!("--log-format={format}")]);
         say(&server.url, words).await;
         let log = server.log();
-        assert!(log.lines().count() > 5, "it says what happens: {log}");
+        assert!(log.lines().count() > 50, "it says what happens: {log}");
         for line in log.lines() {
             if format == "json" {
                 let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
@@ -73,9 +73,7 @@ async fn no_client_writes_a_line_of_the_log() {
                 assert!(line.starts_with("20") && line.contains('Z'), "a line of somebody else's: {line}");
                 assert!(!line.starts_with("2026-01-01T00:00:00Z"), "{line}");
             }
-            // JSON has those beyond ASCII as they are.
-            let is_control = |c: char| if format == "json" { c.is_ascii_control() } else { c.is_control() && c != '\t' };
-            let control = line.chars().find(|&c| is_control(c));
+            let control = line.chars().find(|&c| c.is_control() && c != '\t');
             assert_eq!(control, None, "{line:?}");
         }
     }
