@@ -319,9 +319,13 @@ async fn workers_claim_documents_of_their_own_until_their_leases_end() {
         catalogue.take_lease(worker, "test").await.unwrap().unwrap();
     }
     let mut all = Vec::new();
+    let mut claimed_by_a = 0;
     for _ in 0..3 {
         let claims = workers.map(|worker| catalogue.claim_queued(worker, true, &[], 4, 1000));
-        for claimed in futures::future::try_join_all(claims).await.unwrap() {
+        let claims = futures::future::try_join_all(claims).await.unwrap();
+        // The last eight go to those who come first.
+        claimed_by_a += claims[0].len();
+        for claimed in claims {
             all.extend(claimed.into_iter().map(|document| document.id.as_str().to_owned()));
         }
     }
@@ -331,7 +335,7 @@ async fn workers_claim_documents_of_their_own_until_their_leases_end() {
     assert_eq!(all.len(), 40);
     assert!(catalogue.claim_queued("worker/a", true, &[], 100, 1000).await.unwrap().is_empty());
     let own = catalogue.claim_queued("worker/a", false, &[], 100, 1000).await.unwrap();
-    assert_eq!(own.len(), 12, "one that has nothing at hand begins anew with what it had");
+    assert_eq!(own.len(), claimed_by_a, "one that has nothing at hand begins anew with what it had");
 
     catalogue.end_leases().await;
     catalogue.take_lease("worker/e", "test").await.unwrap().unwrap();
