@@ -11,6 +11,7 @@ pub mod keys;
 pub mod metrics;
 pub mod names;
 mod object;
+mod panics;
 mod schemas;
 pub mod settings;
 pub mod telemetry;

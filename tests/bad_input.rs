@@ -55,6 +55,19 @@ async fn completions_that_break_a_rule() {
             "invalid_value",
             Some("retrieval.provided[0].neighbour"),
         ),
+        (
+            json!({"prompt": "a", "retrieval": {"provided": [{"neighbour": "b"}, {"neighbour": "c".repeat(16_385)}]}}),
+            422,
+            "invalid_value",
+            Some("retrieval.provided[1].neighbour"),
+        ),
+        (
+            json!({"prompt": "a", "retrieval": {"provided": [{"neighbour": "b", "continuation": "é".repeat(8_193)}]}}),
+            422,
+            "invalid_value",
+            Some("retrieval.provided[0].continuation"),
+        ),
+        (json!({"prompt": "a", "stop": vec![""; 1 << 20]}), 413, "body_too_large", None),
         (json!(["a"]), 422, "invalid_type", None),
         (json!("a"), 422, "invalid_type", None),
     ] {

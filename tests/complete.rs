@@ -111,6 +111,18 @@ async fn the_database_changes_what_the_model_says() {
     assert_eq!(neighbour["document_id"], Value::Null);
     assert_eq!(neighbour["neighbour"], "The Zorblax festival takes place in Quillmere");
     assert_ne!(given["choices"][0]["logprobs"][0], without["choices"][0]["logprobs"][0]);
+
+    // Of one that is longer than a chunk its beginning is read, and shown.
+    let (long, longer) = (text.clone(), format!("{text}What follows is read by nobody. "));
+    let [long, longer] = [long, longer].map(|text| json!([{"neighbour": text, "continuation": text}]));
+    let (long, longer) = (asked(json!({"provided": long})).await, asked(json!({"provided": longer})).await);
+    assert_eq!(long["choices"], longer["choices"]);
+    let shown = &longer["retrieval"]["chunks"][0]["neighbours"][0];
+    assert_eq!(&long["retrieval"]["chunks"][0]["neighbours"][0], shown);
+    for part in ["neighbour", "continuation"] {
+        let part = shown[part].as_str().unwrap();
+        assert!(text.starts_with(part) && part.len() > 64 && part.len() < text.len(), "{part}");
+    }
 }
 
 #[tokio::test]

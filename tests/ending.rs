@@ -1,9 +1,12 @@
 //! How a server stops.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
+use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::{Process, Server, command, eventually, get, long_stream, post, send, sse};
 
@@ -28,6 +31,32 @@ async fn what_has_begun_is_finished_and_new_work_is_refused() {
     let url = server.url.clone();
     server.ended().await;
     assert!(reqwest::get(format!("{url}/livez")).await.is_err(), "nobody listens any more");
+}
+
+/// An answer that is whole counts as given, and may take its client longer to read than idle connections have to close.
+#[tokio::test]
+async fn an_answer_that_is_on_its_way_arrives() {
+    let mut server = Server::start(&["--shutdown-seconds=100"]).await;
+    let text = "Nothing of it is lost on the way. ".repeat(9 << 20 >> 5);
+    assert_eq!(post(&server.url, "/v1/documents", json!({"id": "large", "text": text})).await.status, 202);
+    let address: SocketAddr = server.url.strip_prefix("http://").unwrap().parse().unwrap();
+    let reader = TcpSocket::new_v4().unwrap();
+    // The system's buffers do not hold it.
+    reader.set_recv_buffer_size(64 << 10).unwrap();
+    let mut reader = reader.connect(address).await.unwrap();
+    reader.write_all(b"GET /v1/documents/large?text=true HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let mut whole = vec![0];
+    reader.read_exact(&mut whole).await.unwrap();
+    server.stop();
+    eventually("the end of listening", || async { TcpStream::connect(address).await.is_err().then_some(()) }).await;
+    // Twice as long as what is idle may take.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    reader.read_to_end(&mut whole).await.unwrap();
+    let whole = String::from_utf8(whole).unwrap();
+    let (head, body) = whole.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(&format!("content-length: {}", body.len())), "{} bytes, {head}", body.len());
+    assert_eq!(serde_json::from_str::<Value>(body).unwrap()["text"], text);
+    server.ended().await;
 }
 
 #[tokio::test]

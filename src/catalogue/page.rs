@@ -36,7 +36,7 @@ impl Cursor {
             .collect::<Option<Vec<u8>>>()
             .and_then(|bytes| String::from_utf8(bytes).ok())
             .and_then(|text| {
-                let (created_at, id) = text.split_once(' ')?;
+                let (created_at, id) = text.split_once(' ').filter(|(_, id)| !id.contains(char::is_control))?;
                 Some(Self::new(created_at.parse().ok()?, id))
             })
             .ok_or_else(|| Invalid::new(field, "is not a `next_cursor` of a list"))

@@ -8,10 +8,10 @@ use tracing::Span;
 
 use super::GenerateError;
 use super::events::{
-    ChunkError, ChunkRetrieval, Done, Event, FinishReason, FinishedChoice, NeighbourView, RetrievalSummary, Timings, TokenEvent,
-    TokenLogProb, TokenLogProbs, Usage,
+    ChunkError, ChunkRetrieval, Done, Event, FinishReason, FinishedChoice, RetrievalSummary, Timings, TokenEvent, TokenLogProb,
+    TokenLogProbs, Usage,
 };
-use super::request::{OnError, ProvidedNeighbour, ValidCompletion};
+use super::request::{OnError, ValidCompletion};
 use super::sampler::{Sampler, greatest, log_sum_exp};
 use super::stops::{Found, Stops};
 use crate::metrics::{self, Ended};
@@ -354,21 +354,6 @@ impl Text {
         match self.stops.push(&rest) {
             Found::Text(text) => (text + &self.stops.finish(), false),
             Found::Stop(text) => (text, true),
-        }
-    }
-}
-
-impl From<&ProvidedNeighbour> for NeighbourView {
-    fn from(given: &ProvidedNeighbour) -> Self {
-        Self {
-            document_id: None,
-            chunk_index: None,
-            distance: None,
-            neighbour: given.neighbour.clone(),
-            continuation: given.continuation.clone(),
-            title: String::new(),
-            source: String::new(),
-            metadata: serde_json::Map::new(),
         }
     }
 }

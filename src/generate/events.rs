@@ -35,6 +35,22 @@ pub struct NeighbourView {
     pub metadata: serde_json::Map<String, serde_json::Value>,
 }
 
+impl NeighbourView {
+    /// Of a neighbour that came with the request.
+    pub(super) fn without_document(neighbour: String, continuation: String) -> Self {
+        Self {
+            document_id: None,
+            chunk_index: None,
+            distance: None,
+            neighbour,
+            continuation,
+            title: String::new(),
+            source: String::new(),
+            metadata: serde_json::Map::new(),
+        }
+    }
+}
+
 impl From<&Neighbour> for NeighbourView {
     fn from(neighbour: &Neighbour) -> Self {
         Self {

@@ -13,13 +13,13 @@ use super::events::{EventStream, NeighbourView, RetrievalSummary};
 use super::job::{Job, Place, Work};
 use super::lookup::{Aside, Source, Worker};
 use super::prefetch::Prefetch;
-use super::request::{Limits, MAX_CHOICES, NeighbourSource, ValidCompletion, ValidScore};
+use super::request::{Limits, MAX_CHOICES, NeighbourSource, ProvidedNeighbour, ValidCompletion, ValidScore};
 use super::retriever::Retriever;
 use super::scheduler::{Message, Scheduler};
 use super::score::{GivenText, Score, ScoreAnswer, ScoreRun, Scored};
 use crate::metrics;
 use crate::model::{Encoder, Manifest, Model, NeighbourTokens};
-use crate::text::{Grid, TokenId, Tokenizer};
+use crate::text::{CHUNK_LENGTH, Grid, TokenId, Tokenizer};
 
 /// A handle to the scheduler's thread, which owns the model's sessions and takes requests from a bounded queue.
 #[derive(Clone)]
@@ -169,17 +169,23 @@ impl Generator {
             NeighbourSource::Off => None,
             NeighbourSource::Search(options) => Some(Source::Search(options)),
             NeighbourSource::Provided(provided) => {
-                let tokens = |text: &str| self.tokenizer.encode(text);
-                let neighbours = provided
-                    .iter()
-                    .map(|given| NeighbourTokens {
-                        neighbour: tokens(&given.neighbour),
-                        continuation: tokens(&given.continuation),
-                    })
-                    .collect();
-                Some(Source::Provided(neighbours, provided.iter().map(NeighbourView::from).collect()))
+                let (read, shown) = provided.iter().map(|given| self.provided(given)).unzip();
+                Some(Source::Provided(read, shown))
             }
         }
+    }
+
+    /// What is read of a neighbour that came with a request, and the same as it is shown.
+    fn provided(&self, given: &ProvidedNeighbour) -> (NeighbourTokens, NeighbourView) {
+        let read = |text: &str| {
+            let mut tokens = self.tokenizer.encode(text);
+            tokens.truncate(CHUNK_LENGTH);
+            tokens
+        };
+        let tokens = NeighbourTokens { neighbour: read(&given.neighbour), continuation: read(&given.continuation) };
+        let shown = |tokens: &[TokenId]| self.tokenizer.decode(tokens);
+        let view = NeighbourView::without_document(shown(&tokens.neighbour), shown(&tokens.continuation));
+        (tokens, view)
     }
 
     /// Scores a text with its neighbours and without them, both at the same time. Dropping the future cancels it.

@@ -1,7 +1,9 @@
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::Instant;
 
+use futures::FutureExt;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{Instrument, Span};
@@ -14,6 +16,7 @@ use crate::metrics::{self, Stage};
 use crate::model::{ChunkNeighbours, EncodedNeighbours, Encoder, NeighbourTokens};
 use crate::neighbours::{Neighbour, SearchOptions};
 use crate::onnx::{Cores, OnnxError};
+use crate::panics;
 use crate::telemetry::linked;
 use crate::text::{TokenId, Tokenizer};
 
@@ -162,7 +165,10 @@ impl Worker {
         let asked = |request: &Request| (request.ticket, request.queries.iter().map(asked).collect());
         let asked: Vec<(Ticket, Vec<Asked>)> = requests.iter().map(asked).collect();
         let texts = asked.iter().flat_map(|(_, asked)| asked).map(|(_, text)| text.clone()).collect();
-        let answers = match self.look_up(requests, texts).await {
+        // A sequence that gets no answer waits for ever.
+        let looked_up = AssertUnwindSafe(self.look_up(requests, texts)).catch_unwind().await;
+        let looked_up = looked_up.unwrap_or_else(|panic| Err(GenerateError::Model(panics::message(&*panic).to_owned())));
+        let answers = match looked_up {
             Ok(answers) => answers,
             Err(error) => {
                 let failed = |(ticket, asked)| {

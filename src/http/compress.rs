@@ -2,26 +2,30 @@
 //!
 //! Only what is whole is: its length is known, so the log, the limits and `content-length` stay what they are. Streams go out event by event.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
+use std::sync::{LazyLock, Mutex, PoisonError};
 
-use axum::body::{Body, HttpBody};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::BodyExt;
 
+use super::aside::{AT_ONCE, aside};
 use super::problem::{ApiError, Code};
 
 /// Fewest bytes that are worth the headers.
 const SMALLEST: u64 = 1024;
-/// Most bytes that are compressed between other requests' turns: a few milliseconds.
-const AT_ONCE: usize = 64 << 10;
 const ZSTD_LEVEL: i32 = 3;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Files of the program, by path, as they were packed when they were first asked for: anybody may ask for them, as often as they like.
+static PACKED: LazyLock<Mutex<HashMap<(String, Encoding), Bytes>>> = LazyLock::new(Mutex::default);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Encoding {
     Zstd,
     Gzip,
@@ -38,7 +42,8 @@ impl Encoding {
             let name = parts.next().unwrap_or_default().to_ascii_lowercase();
             let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
             // What is no weight is none, so that nobody gets what they may not be able to read.
-            let weight: f32 = weight.map_or(1.0, |weight| weight.trim().parse().unwrap_or(0.0));
+            let parsed = |weight: &str| weight.trim().parse().ok().filter(|weight| (0.0..=1.0).contains(weight));
+            let weight: f32 = weight.map_or(1.0, |weight| parsed(weight).unwrap_or(0.0));
             let place = match name.as_str() {
                 "zstd" => &mut zstd,
                 "gzip" | "x-gzip" => &mut gzip,
@@ -78,7 +83,11 @@ impl Encoding {
 
 /// The layer around the routes.
 pub async fn compress(request: Request, next: Next) -> Response {
-    let wanted = Encoding::wanted(request.headers());
+    let path = request.uri().path();
+    let file = is_of_the_program(path).then(|| path.to_owned());
+    // A name has as many spellings with `%` as anybody likes; those are neither kept nor packed each time.
+    let is_misspelt = file.as_ref().is_some_and(|path| path.contains('%'));
+    let wanted = Encoding::wanted(request.headers()).filter(|_| !is_misspelt);
     let mut response = next.run(request).await;
     if !is_text(response.headers()) || response.headers().contains_key(header::CONTENT_ENCODING) {
         return response;
@@ -86,24 +95,38 @@ pub async fn compress(request: Request, next: Next) -> Response {
     // True of the answer to anyone, so that a cache does not give one client what another asked for.
     response.headers_mut().append(header::VARY, HeaderValue::from_static("accept-encoding"));
     let is_worth_it = response.body().size_hint().exact().is_some_and(|bytes| bytes >= SMALLEST);
-    match wanted {
-        Some(encoding) if is_worth_it => packed(response, encoding).await.unwrap_or_else(IntoResponse::into_response),
-        _ => response,
-    }
+    let Some(encoding) = wanted.filter(|_| is_worth_it) else { return response };
+    let file = file.filter(|_| response.status() == StatusCode::OK);
+    packed(response, encoding, file).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-async fn packed(response: Response, encoding: Encoding) -> Result<Response, ApiError> {
+async fn packed(response: Response, encoding: Encoding, file: Option<String>) -> Result<Response, ApiError> {
     let (mut parts, body) = response.into_parts();
-    let whole = body.collect().await.map_err(|e| ApiError::server(Code::Internal, e))?.to_bytes();
-    let packed = if whole.len() <= AT_ONCE {
-        encoding.pack(&whole)
-    } else {
-        tokio::task::spawn_blocking(move || encoding.pack(&whole)).await.map_err(|e| ApiError::server(Code::Internal, e))?
+    let known = || PACKED.lock().unwrap_or_else(PoisonError::into_inner);
+    let file = file.map(|path| (path, encoding));
+    let before = file.as_ref().and_then(|file| known().get(file).cloned());
+    let packed = match before {
+        Some(packed) => packed,
+        None => {
+            let whole = body.collect().await.map_err(|e| ApiError::server(Code::Internal, e))?.to_bytes();
+            let is_short = whole.len() <= AT_ONCE;
+            let pack = move || encoding.pack(&whole);
+            let packed = if is_short { pack() } else { aside(pack).await? };
+            let packed = Bytes::from(packed.map_err(|e| ApiError::server(Code::Internal, e))?);
+            if let Some(file) = file {
+                known().insert(file, packed.clone());
+            }
+            packed
+        }
     };
-    let packed = packed.map_err(|e| ApiError::server(Code::Internal, e))?;
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_ENCODING, encoding.name());
     Ok(Response::from_parts(parts, Body::from(packed)))
+}
+
+/// Whether only files that are built into the program are found at a path like this.
+fn is_of_the_program(path: &str) -> bool {
+    path == "/" || path == "/openapi.json" || path.starts_with("/docs/") || path.starts_with("/playground/")
 }
 
 /// Whether the answer is a text that came to its end: events of a stream are not.
@@ -139,6 +162,9 @@ mod tests {
             (&["identity, gzip;q=0.5"], None),
             (&["identity;q=0.5, gzip"], Some(Encoding::Gzip)),
             (&["br, deflate"], None),
+            (&["zstd;q=nan"], None),
+            (&["zstd;q=inf, gzip"], Some(Encoding::Gzip)),
+            (&["gzip;q=0, zstd;q=-1"], None),
         ] {
             let mut headers = HeaderMap::new();
             for value in accepted {

@@ -3,28 +3,34 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, FailedToBufferBody, RawPathParamsRejection};
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
-use super::pace;
+use super::aside::{AT_ONCE, aside};
 use super::problem::{ApiError, Code};
 use crate::app::App;
+
+/// Most values of a JSON text, for what a value takes in memory: up to thirty times its two or three bytes of text.
+const MOST_VALUES: usize = 1 << 20;
 
 /// A JSON body.
 pub struct Json<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest<Arc<App>> for Json<T> {
+impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
         if !is_json(request.headers()) {
             return Err(ApiError::new(Code::UnsupportedMediaType, "send content-type: application/json"));
         }
-        parse(&read(request, app).await?).map(Self)
+        let body = read(request, app).await?;
+        let value = if body.len() <= AT_ONCE { parse(&body) } else { aside(move || parse(&body)).await? };
+        value.map(Self)
     }
 }
 
@@ -93,23 +99,35 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
 /// # Errors
 /// The body is too large or does not arrive whole.
 pub async fn read(request: Request, app: &Arc<App>) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, app).await.map_err(|rejection| match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => ApiError::new(
-            Code::BodyTooLarge,
-            format!("the body has more than {} bytes (setting max_body_bytes)", app.settings.max_body_bytes),
-        ),
-        rejection => pace::slow(&rejection).unwrap_or_else(|| ApiError::new(Code::IncompleteBody, rejection.body_text())),
-    })
+    let most = app.settings.max_body_bytes;
+    let mut body = request.into_body();
+    // Joined as it comes: a list of frames of a byte each would be forty times as large.
+    let mut whole = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            ApiError::behind(&error).unwrap_or_else(|| ApiError::new(Code::IncompleteBody, error.to_string()))
+        })?;
+        let Ok(piece) = frame.into_data() else { continue };
+        if piece.len() > most - whole.len() {
+            let detail = format!("the body has more than {most} bytes (setting max_body_bytes)");
+            return Err(ApiError::new(Code::BodyTooLarge, detail));
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Ok(Bytes::from(whole))
 }
 
 /// A value from JSON text.
 ///
 /// # Errors
-/// The text is not UTF-8, not JSON, or not of this type; the error names the place or the field.
+/// The text is not UTF-8, not JSON, has too many values, or is not of this type; the error names the place or the field.
 pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let text = std::str::from_utf8(body).map_err(|e| {
         ApiError::new(Code::InvalidUtf8, format!("the body is not UTF-8: the byte at {} begins no character", e.valid_up_to()))
     })?;
+    if has_too_many_values(text) {
+        return Err(ApiError::new(Code::BodyTooLarge, format!("the JSON text has more than {MOST_VALUES} values")));
+    }
     // serde would take a list for the fields in their order.
     let is_list = text.trim_start().starts_with('[');
     let list = || ApiError::new(Code::InvalidType, "a list stands where an object is expected");
@@ -125,6 +143,37 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     })?;
     deserializer.end().map_err(|e| syntax(&e))?;
     if is_list { Err(list()) } else { Ok(value) }
+}
+
+/// A container has a value more than commas, unless it is empty.
+fn has_too_many_values(text: &str) -> bool {
+    let (mut values, mut bytes, mut opened) = (1, text.bytes(), false);
+    while let Some(byte) = bytes.next() {
+        let begins = match byte {
+            b' ' | b'\t' | b'\r' | b'\n' => continue,
+            b',' => true,
+            b']' | b'}' => false,
+            _ => opened,
+        };
+        values += usize::from(begins);
+        if values > MOST_VALUES {
+            return true;
+        }
+        opened = matches!(byte, b'[' | b'{');
+        if byte == b'"' {
+            skip_string(&mut bytes);
+        }
+    }
+    false
+}
+
+fn skip_string(bytes: &mut std::str::Bytes<'_>) {
+    // Whatever is escaped ends no string.
+    while let Some(byte) = bytes.next().filter(|&byte| byte != b'"') {
+        if byte == b'\\' {
+            bytes.next();
+        }
+    }
 }
 
 fn syntax(error: &serde_json::Error) -> ApiError {
@@ -214,5 +263,27 @@ mod tests {
             assert!(error.detail.contains(detail), "{body}: {}", error.detail);
         }
         assert_eq!(parse::<CompletionRequest>(b"{\"prompt\": \"\xff\"}").unwrap_err().code, Code::InvalidUtf8);
+    }
+
+    #[test]
+    fn values_are_counted_outside_of_strings() {
+        let list = |value: &str, times: usize| format!("[{}]", vec![value; times].join(","));
+        // With the list and the whole there are two more.
+        for (body, is_refused) in [
+            (list("0", MOST_VALUES - 2), false),
+            (list("0", MOST_VALUES - 1), true),
+            (list("[ ]", MOST_VALUES - 2), false),
+            (list("[]", MOST_VALUES - 1), true),
+            (list(r#" {"a":{}}"#, MOST_VALUES / 2 - 1), false),
+            (list(r#"{"a":{}}"#, MOST_VALUES / 2), true),
+            (list(r#"",[{\\",""#, 1000), false),
+            (format!(r#""{}""#, ",[{".repeat(MOST_VALUES)), false),
+            (format!(r#"["\\"{}]"#, ",0".repeat(MOST_VALUES)), true),
+            (format!(r#"["\"{}"]"#, ",0".repeat(MOST_VALUES)), false),
+        ] {
+            let read = parse::<serde_json::Value>(format!(r#"{{"a":{body}}}"#).as_bytes());
+            let code = read.err().map(|error| error.code);
+            assert_eq!(code, is_refused.then_some(Code::BodyTooLarge), "{}...", &body[..20]);
+        }
     }
 }

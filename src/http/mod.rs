@@ -2,6 +2,7 @@
 
 mod access;
 mod admission;
+mod aside;
 mod collections;
 mod complete;
 mod compress;
@@ -32,7 +33,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, OriginalUri};
+use axum::extract::OriginalUri;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -51,6 +52,7 @@ pub use serving::{Loading, Server, serve};
 use access::Access;
 
 use crate::app::{App, Lifecycle};
+use crate::panics;
 use crate::settings::Settings;
 
 /// The whole API over `app`.
@@ -62,9 +64,8 @@ pub fn router(app: Arc<App>) -> Router {
         .merge(pages::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(DefaultBodyLimit::max(settings.max_body_bytes))
         .layer(RequestDecompressionLayer::new())
-        .layer(from_fn(decompress::check))
+        .layer(from_fn_with_state(settings.max_body_bytes.max(settings.max_upload_bytes), decompress::check))
         .layer(from_fn_with_state(settings.body_deadline(), pace::pace))
         .layer(from_fn_with_state(Arc::new(Access::new(Arc::clone(&app))), access::guard))
         .layer(CatchPanicLayer::custom(panicked));
@@ -138,6 +139,5 @@ async fn method_not_allowed(method: Method) -> ApiError {
 }
 
 fn panicked(panic: Box<dyn Any + Send>) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    ApiError::server(Code::Internal, format_args!("a handler panicked: {}", text.unwrap_or("no text"))).into_response()
+    ApiError::server(Code::Internal, format_args!("a handler panicked: {}", panics::message(&*panic))).into_response()
 }

@@ -123,6 +123,8 @@ fn rendered(mut response: Response, route: &str, id: &RequestId) -> Response {
         None => match response.status() {
             // The Swagger UI answers unknown files itself.
             StatusCode::NOT_FOUND => ApiError::new(Code::NotFound, "there is nothing at this path"),
+            // So does it, and axum, what they cannot decode.
+            StatusCode::BAD_REQUEST => ApiError::new(Code::InvalidUtf8, "the path is not UTF-8"),
             status if status.is_client_error() || status.is_server_error() => ApiError::server(Code::Internal, status),
             _ => return response,
         },

@@ -1,6 +1,5 @@
 //! Bodies that come too slowly: whoever holds a connection has to send something on it.
 
-use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -28,23 +27,6 @@ pub async fn pace(State(most): State<Duration>, request: Request, next: Next) ->
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
-}
-
-/// Why a body is not read on.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("less than {PIECE} bytes of the body came within {} seconds (setting body_seconds)", self.0.as_secs())]
-struct TooSlow(Duration);
-
-/// The error of a body that does not come, whatever has wrapped it.
-pub fn slow(error: &(dyn Error + 'static)) -> Option<ApiError> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(slow) = error.downcast_ref::<TooSlow>() {
-            return Some(ApiError::new(Code::SlowBody, slow.to_string()));
-        }
-        cause = error.source();
-    }
-    None
 }
 
 struct Paced {
@@ -83,7 +65,9 @@ impl hyper::body::Body for Paced {
                     (now, Box::pin(sleep_until(now + left)))
                 });
                 ready!(end.as_mut().poll(context));
-                Poll::Ready(Some(Err(axum::Error::new(TooSlow(self.most)))))
+                let seconds = self.most.as_secs();
+                let detail = format!("less than {PIECE} bytes of the body came within {seconds} seconds (setting body_seconds)");
+                Poll::Ready(Some(Err(axum::Error::new(ApiError::new(Code::SlowBody, detail)))))
             }
         }
     }
@@ -129,7 +113,7 @@ mod tests {
         assert_eq!(short.collect().await.unwrap().to_bytes().len(), 9, "its end is enough");
         for body in [paced(stream::pending()), paced(slowly(1_000, 1, 10)), paced(slowly(2, PIECE, 10).chain(stream::pending()))]
         {
-            let refused = slow(&body.collect().await.unwrap_err()).expect("it was too slow");
+            let refused = ApiError::behind(&body.collect().await.unwrap_err()).expect("it was too slow");
             assert_eq!(refused.code, Code::SlowBody);
             assert!(refused.detail.contains("(setting body_seconds)"), "{refused:?}");
         }

@@ -1,5 +1,6 @@
 //! Every error of the API: one table of codes, one type, one form (RFC 9457).
 
+use std::error::Error;
 use std::fmt;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -121,7 +122,8 @@ pub struct Problem {
 }
 
 /// An error on its way to the client. The outermost layer renders it, since only that knows the request's id.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{detail}")]
 pub struct ApiError {
     pub code: Code,
     pub detail: String,
@@ -139,6 +141,18 @@ impl ApiError {
     pub fn server(code: Code, reason: impl fmt::Display) -> Self {
         tracing::error!(code = code.as_str(), %reason, "request failed");
         Self::new(code, code.example())
+    }
+
+    /// The error that a layer refused a body with, whatever has wrapped it since.
+    pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(refusal) = error.downcast_ref::<Self>() {
+                return Some(refusal.clone());
+            }
+            cause = error.source();
+        }
+        None
     }
 
     pub fn with_field(mut self, field: impl Into<String>) -> Self {

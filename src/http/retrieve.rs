@@ -194,9 +194,11 @@ impl From<TextNeighbours> for RetrieveResponse {
 /// `prefix` stands before the names of the fields in errors.
 ///
 /// # Errors
-/// The collection does not exist, or does not keep the version that is to be searched.
+/// The collection does not exist, has lost its table, or does not keep the version that is to be searched.
 pub async fn check_search(app: &App, options: &SearchOptions, prefix: &str) -> Result<(), ApiError> {
-    check_collection(app, &options.collection, &format!("{prefix}collection")).await?;
+    if !app.parts.ingest.can_search(&options.collection).await? {
+        return Err(no_collection(&options.collection, &format!("{prefix}collection")));
+    }
     app.parts.database.check_version(options).await.map_err(|error| match error {
         DatabaseError::VersionNotKept { .. } => ApiError::from(error).with_field(format!("{prefix}as_of")),
         error => error.into(),
@@ -210,7 +212,7 @@ pub async fn check_search(app: &App, options: &SearchOptions, prefix: &str) -> R
 pub async fn check_completion(app: &App, completion: &ValidCompletion) -> Result<(), ApiError> {
     let Some(options) = completion.search() else { return Ok(()) };
     match check_search(app, options, "retrieval.").await {
-        // The look-up will fail as well, and say so.
+        // The look-up will fail as well, and say so, or find nothing in a collection that is gone.
         Err(error) if completion.goes_on_without_neighbours() && error.code.status().is_server_error() => Ok(()),
         checked => checked,
     }
@@ -222,5 +224,9 @@ pub async fn check_collection(app: &App, collection: &CollectionName, field: &st
     if app.parts.ingest.has_collection(collection).await? {
         return Ok(());
     }
-    Err(ApiError::new(Code::CollectionNotFound, format!("there is no collection `{collection}`")).with_field(field))
+    Err(no_collection(collection, field))
+}
+
+fn no_collection(collection: &CollectionName, field: &str) -> ApiError {
+    ApiError::new(Code::CollectionNotFound, format!("there is no collection `{collection}`")).with_field(field)
 }

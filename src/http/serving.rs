@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::{HeaderValue, header};
+use axum::body::Body;
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
 use axum::serve::Listener;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,7 +19,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,7 +29,7 @@ use super::{loading_router, router};
 use crate::app::App;
 use crate::settings::Settings;
 
-/// How long answers that were cut, and connections that are idle, may take to close.
+/// How long answers that were cut may take to close, and at least all others.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// Where a request comes from: an extension of each.
@@ -94,13 +96,15 @@ impl Server {
         }
         tracing::info!("stopping");
         app.lifecycle.drain();
-        if timeout(app.settings.shutdown_deadline(), app.lifecycle.idle()).await.is_err() {
+        let end = Instant::now() + app.settings.shutdown_deadline();
+        if timeout_at(end, app.lifecycle.idle()).await.is_err() {
             tracing::warn!("the time to finish is over, what is left is cut");
             app.lifecycle.cut().cancel();
             let _ = timeout(GRACE, app.lifecycle.idle()).await;
         }
+        // Answers that are whole count as given, and may be on their way.
         port.closing.cancel();
-        if timeout(GRACE, &mut port.accepting).await.is_err() {
+        if timeout_at(end.max(Instant::now() + GRACE), &mut port.accepting).await.is_err() {
             port.accepting.abort();
         }
         app.stop().await;
@@ -171,9 +175,13 @@ impl Connections {
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(peer);
             let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-            let answer = TowerToHyperService::new(routes.borrow().clone()).call(request);
+            let names_host = names_host(request.version(), request.headers());
+            let answer = names_host.then(|| TowerToHyperService::new(routes.borrow().clone()).call(request));
             async move {
-                let mut answer = answer.await?;
+                let mut answer = match answer {
+                    Some(answer) => answer.await?,
+                    None => malformed(),
+                };
                 if is_chunked {
                     // A proxy may have read another end of this body (RFC 9112, section 6.1): what follows it is nobody's request.
                     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -201,4 +209,25 @@ impl Connections {
             }
         }
     }
+}
+
+/// Whether a request names the host that it is for, once, as RFC 9112 (section 3.2) asks: of two, a proxy and the server may take one each.
+/// The name may be empty, and HTTP/1.0 had none.
+fn names_host(version: Version, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => {
+            host.is_empty() || Authority::try_from(host.as_bytes()).is_ok_and(|host| !host.as_str().contains('@'))
+        }
+        (None, _) => version < Version::HTTP_11,
+        (Some(_), Some(_)) => false,
+    }
+}
+
+/// As hyper answers what is no HTTP.
+fn malformed() -> Response<Body> {
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::BAD_REQUEST;
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
 }

@@ -74,6 +74,24 @@ async fn a_body_that_does_not_come_or_drips_in_is_408_and_the_end_of_its_connect
     .await;
 }
 
+/// Chunks of a byte each, with six bytes around it, are read for what they are.
+#[tokio::test]
+#[cfg(target_os = "linux")]
+async fn a_body_in_the_smallest_chunks_takes_its_own_bytes_of_memory() {
+    const BYTES: usize = 4 << 20;
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::serve(data.path(), &[]);
+    assert_eq!(get(&server.url, "/livez").await.status, 200);
+    let before = status(server.id(), "VmHWM");
+    let head =
+        "POST /v1/documents HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
+    let body = format!("{head}{}2\r\n{{}}\r\n0\r\n\r\n", "1\r\n \r\n".repeat(BYTES));
+    let answer = raw(&server.url, body).await;
+    assert!(statuses(&answer) == [422] && answer.contains("missing_field"), "{answer}");
+    let grown = status(server.id(), "VmHWM") - before;
+    assert!(grown < 10 * (BYTES >> 10) as u64, "{grown} kB more for {BYTES} bytes");
+}
+
 /// A number from `/proc/PID/status`, in its unit.
 #[cfg(target_os = "linux")]
 fn status(pid: u32, name: &str) -> u64 {

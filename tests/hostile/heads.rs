@@ -61,6 +61,29 @@ async fn heads_with_two_meanings_are_refused() {
     }
 }
 
+#[tokio::test]
+async fn a_request_names_one_host() {
+    for (hosts, expected) in [
+        ("host: localhost\r\n", 200),
+        ("Host: 127.0.0.1:8080\r\n", 200),
+        ("host: [::1]:8080\r\n", 200),
+        ("", 400),
+        ("host: localhost\r\nhost: localhost\r\n", 400),
+        ("host: localhost\r\nhost: evil.example\r\n", 400),
+        ("host: a b\r\n", 400),
+        ("host: a/b\r\n", 400),
+        ("host: somebody@localhost\r\n", 400),
+    ] {
+        let answer = raw(shared(), format!("GET /livez HTTP/1.1\r\n{hosts}connection: close\r\n\r\n")).await;
+        assert_eq!(statuses(&answer), [expected], "{hosts:?}: {answer}");
+    }
+    // HTTP/1.0 needs none.
+    for (hosts, expected) in [("", "200 OK"), ("host: a\r\nhost: b\r\n", "400 Bad Request")] {
+        let answer = raw(shared(), format!("GET /livez HTTP/1.0\r\n{hosts}\r\n")).await;
+        assert!(answer.starts_with(&format!("HTTP/1.0 {expected}")), "{hosts:?}: {answer}");
+    }
+}
+
 /// Whatever a proxy took for the end of a body in chunks, nothing behind it is taken for a request.
 #[tokio::test]
 async fn nothing_that_follows_a_body_in_chunks_is_a_request() {
@@ -128,9 +151,13 @@ async fn a_path_leads_to_no_file() {
         "/v1/collections/..",
         "/v1/collections/default.lance",
         "/v1/collections/default%00",
+        "/playground/%ff",
+        "/docs/%ff",
+        "/v1/documents/%ff",
     ] {
         let answer = raw(shared(), format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")).await;
         assert!(matches!(statuses(&answer)[..], [400 | 404 | 422]), "{path}: {answer}");
+        assert!(!path.contains("%ff") || answer.contains("invalid_utf8"), "{path}: {answer}");
         assert!(!answer.contains("root:") && !answer.contains("[package]"), "{path}: {answer}");
     }
 }

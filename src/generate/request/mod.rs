@@ -41,10 +41,12 @@ impl From<&Manifest> for Limits {
     }
 }
 
+/// Far more bytes than a token of any text has on average: what is longer than so many times its limit in tokens is not tokenised.
+const MAX_TOKEN_BYTES: usize = 256;
+
 /// Tokens of a text; where it has far too many bytes for the context, none are counted.
 fn tokens(field: &str, text: &str, limits: &Limits, tokenizer: &Tokenizer) -> Result<Vec<TokenId>, Invalid> {
-    // A token has at least one byte and few have more than 32: no need to tokenise what cannot fit.
-    if text.len() > limits.context.saturating_mul(256) {
+    if text.len() > limits.context.saturating_mul(MAX_TOKEN_BYTES) {
         let message = format!("has {} bytes, too many for a context of {} tokens", text.len(), limits.context);
         return Err(Invalid::new(field, message));
     }

@@ -1,15 +1,18 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Limits;
 use super::filter::FilterRequest;
 use super::search::SearchRequest;
+use super::{Limits, MAX_TOKEN_BYTES};
 use crate::invalid::Invalid;
 use crate::model::MAX_NEIGHBOURS;
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Effort, SearchOptions};
 use crate::object;
 use crate::text::{CHUNK_LENGTH, Grid};
+
+/// Most bytes of a part of a neighbour that comes with the request: no need to tokenise what the model cannot read.
+const MAX_PROVIDED_BYTES: usize = CHUNK_LENGTH * MAX_TOKEN_BYTES;
 
 /// Fewest tokens from one look-up to the next.
 const MIN_INTERVAL: usize = 8;
@@ -104,7 +107,7 @@ pub enum Alignment {
     PromptStart,
 }
 
-/// A neighbour that comes with the request; each part counts up to 64 tokens.
+/// A neighbour that comes with the request. Of each part, at most 16,384 bytes, the first 64 tokens are read, and shown in the answer.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProvidedNeighbour {
@@ -112,6 +115,24 @@ pub struct ProvidedNeighbour {
     pub neighbour: String,
     #[serde(default)]
     pub continuation: String,
+}
+
+impl ProvidedNeighbour {
+    fn check(&self, place: &str) -> Result<(), Invalid> {
+        if self.neighbour.is_empty() {
+            return Err(Invalid::new(format!("{place}.neighbour"), "must not be empty"));
+        }
+        for (part, text) in [("neighbour", &self.neighbour), ("continuation", &self.continuation)] {
+            if text.len() > MAX_PROVIDED_BYTES {
+                let message = format!(
+                    "has {} bytes, at most {MAX_PROVIDED_BYTES} are allowed, of which the first {CHUNK_LENGTH} tokens count",
+                    text.len()
+                );
+                return Err(Invalid::new(format!("{place}.{part}"), message));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Where the neighbours come from.
@@ -180,8 +201,8 @@ impl RetrievalRequest {
                     format!("must have 1 to {MAX_NEIGHBOURS} neighbours, has {}", provided.len()),
                 ));
             }
-            if let Some(at) = provided.iter().position(|given| given.neighbour.is_empty()) {
-                return Err(Invalid::new(format!("retrieval.provided[{at}].neighbour"), "must not be empty"));
+            for (at, given) in provided.iter().enumerate() {
+                given.check(&format!("retrieval.provided[{at}]"))?;
             }
         }
         let source = match (self.enabled.unwrap_or(true), self.provided) {

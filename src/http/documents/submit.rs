@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 use super::take_in::{answer_again, take_in};
 use super::upload::{self, MULTIPART};
 use crate::app::App;
+use crate::http::aside::aside;
 use crate::http::idempotency::{Fingerprint, RequestKey};
 use crate::http::json::{IdPath, Query, is_json, media_type, parse, read};
 use crate::http::openapi::{BODY_ERRORS, error_responses};
@@ -219,11 +220,6 @@ async fn submit(State(app): State<Arc<App>>, Query(query): Query<SubmitQuery>, r
     let (limits, max_documents) = (IngestLimits::from(&app.settings), app.settings.max_documents);
     let documents = aside(move || documents(&body, form == NDJSON, &limits, max_documents)).await??;
     take_in(&app, documents, None, once.as_ref(), query.wait).await
-}
-
-/// Does what takes its time over megabytes, as to parse and to hash, where it holds nobody up.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ApiError> {
-    tokio::task::spawn_blocking(work).await.map_err(|e| ApiError::server(Code::Internal, e))
 }
 
 fn fingerprint(form: &str, body: &[u8]) -> [u8; 32] {

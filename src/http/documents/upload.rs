@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use super::take_in::{answer_again, take_in};
 use crate::app::App;
 use crate::http::idempotency::{Fingerprint, RequestKey};
-use crate::http::pace;
 use crate::http::problem::{ApiError, Code};
 use crate::ingest::files::{FileLabels, Found, TooMuch, Upload, UploadLimits, Uploads};
 use crate::ingest::{IngestLimits, SkippedFiles};
@@ -273,9 +272,9 @@ fn refused(error: multer::Error) -> ApiError {
     while let Some(inner) = cause {
         if let Some(refusal) = inner.downcast_ref::<Refusal>() {
             if let Refusal::Broken(error) = refusal
-                && let Some(slow) = pace::slow(error)
+                && let Some(refusal) = ApiError::behind(error)
             {
-                return slow;
+                return refusal;
             }
             let code = match refusal {
                 Refusal::TooLarge(_) => Code::BodyTooLarge,

@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 
 use super::find::Kind;
 use super::{IngestLimits, Item, Place, parquet, pdf};
+use crate::panics;
 
 /// Address space of the process, its program included.
 const MEMORY: u64 = 2 << 30;
@@ -34,7 +35,7 @@ pub fn read_here(path: &Path, limits: &IngestLimits, out: &mut impl Write) -> io
         let (item, last) = match next {
             Ok(None) => return out.flush(),
             Ok(Some(item)) => (item, false),
-            Err(panic) => (Item::failed(format!("its reader failed: {}", message(&*panic))), true),
+            Err(panic) => (Item::failed(format!("its reader failed: {}", panics::message(&*panic))), true),
         };
         serde_json::to_writer(&mut *out, &item)?;
         out.write_all(b"\n")?;
@@ -54,10 +55,6 @@ pub(super) fn items(path: &Path, limits: &IngestLimits) -> Box<dyn Iterator<Item
         },
         _ => Box::new(std::iter::once(Item::failed("it is not read in a process of its own".to_owned()))),
     }
-}
-
-fn message(panic: &(dyn std::any::Any + Send)) -> &str {
-    panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default()
 }
 
 fn bound_memory() {
