@@ -17,9 +17,10 @@ use crate::ingest::files::Uploads;
 use crate::ingest::{Ingest, IngestLimits};
 use crate::metrics;
 use crate::model::{Checked, Encoder, Manifest, Model, ModelFolder, ModelOptions};
+use crate::names::CollectionName;
 use crate::neighbours::{Database, Identity, Memory, Warmed};
 use crate::onnx::{Device, Runtime};
-use crate::settings::{EmbedderPrecision, Settings};
+use crate::settings::{EmbedderPrecision, Settings, shown_place};
 use crate::text::Tokenizer;
 
 /// Key/value caches of the completions that run at a time, where `slots` leaves their number open, in bytes.
@@ -93,7 +94,7 @@ impl Parts {
         let memory = Memory { vectors: settings.vector_bytes(), indices: settings.index_bytes() };
         let database = Database::open(&settings.lance_uri(), identity, memory).await?;
         let retriever = Retriever::new(Arc::clone(&tokenizer), embedder.clone(), database.clone(), settings.vector_cache_bytes());
-        let catalogue = Catalogue::open(&settings.data_dir, settings.database_url.as_deref()).await?;
+        let catalogue = open_catalogue(&database, settings).await?;
         let ingest =
             Ingest::new(catalogue.clone(), database.clone(), Arc::clone(&tokenizer), embedder.clone(), settings.writer_lock());
         Ok(Self { runtime, device, model, tokenizer, embedder, database, retriever, catalogue, ingest })
@@ -167,6 +168,30 @@ pub async fn load_embedder(runtime: &Runtime, settings: &Settings, device: Devic
         }
     };
     Ok(Embedder::load(runtime, &settings.embedder, settings.graph_threads(), device, precision)?)
+}
+
+/// Opens the catalogue that goes with the database. An empty one beside a database that is not was lost, with the keys that keep strangers
+/// out; and one that is only elsewhere must not find another in its place when it is put back.
+async fn open_catalogue(database: &Database, settings: &Settings) -> anyhow::Result<Catalogue> {
+    let (folder, url) = (settings.data_dir.as_path(), settings.database_url.as_deref());
+    let collections = database.collections().await?;
+    if collections.is_empty() {
+        return Ok(Catalogue::open(folder, url).await?);
+    }
+    if Catalogue::is_begun(folder, url) {
+        let catalogue = Catalogue::open(folder, url).await?;
+        if !catalogue.is_blank().await? {
+            return Ok(catalogue);
+        }
+        catalogue.close().await;
+    }
+    anyhow::bail!(
+        "there is no catalogue, or an empty one, but {} has collections ({}): the catalogue with their documents, and the keys, is lost or \
+         elsewhere. Put it back (catalogue.sqlite in the data folder, or what `database_url` names), or restore a backup. If it is lost for \
+         good, `retro export` writes each collection to a file without it, and `retro import` brings them into a new data folder",
+        shown_place(&settings.lance_uri()),
+        collections.iter().map(CollectionName::as_str).collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// What makes a database this server's own.

@@ -8,7 +8,7 @@ use std::path::Path;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Process, ask, eventually, get, retro};
+use crate::support::{Answer, Process, ask, eventually, get, ingest, retro};
 
 /// What each operation of the description needs. A route that is added has to be added here: nothing else says twice what it is to need.
 const NEEDS: &[(&str, &str)] = &[
@@ -104,6 +104,33 @@ async fn a_server_is_open_until_the_first_key_and_never_again() {
     check_unauthorized(&asked("GET", url, "/v1/info", Some(&key)).await);
     check_unauthorized(&get(url, "/v1/info").await);
     assert_eq!(listed(data)[0]["state"], "revoked");
+}
+
+/// The keys are gone with the catalogue: a server that began another would let everybody in.
+#[tokio::test]
+async fn a_server_whose_catalogue_is_lost_does_not_start() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::serve(data.path(), &[]);
+    ingest(&server.url, json!([{"id": "a", "collection": "kept", "text": "Only for those who have a key."}])).await;
+    server.signal(libc::SIGTERM);
+    server.wait();
+    create(data.path(), "web", &["admin"]);
+    let (file, aside) = (data.path().join("catalogue.sqlite"), data.path().join("aside"));
+    std::fs::rename(&file, &aside).unwrap();
+    for empty in [None, Some("")] {
+        if let Some(nothing) = empty {
+            std::fs::write(&file, nothing).unwrap();
+        }
+        let refused = retro("serve", data.path(), &["--listen=127.0.0.1:0"]);
+        let reason = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!((refused.status.code(), refused.stdout.as_slice()), (Some(1), b"".as_slice()), "{reason}");
+        assert!(reason.contains("collections (kept)") && reason.contains("restore a backup"), "{reason}");
+        assert_eq!(std::fs::metadata(&file).map_or(0, |file| file.len()), 0, "nothing is in its place");
+        assert!(!data.path().join("catalogue.sqlite-wal").exists());
+    }
+    std::fs::rename(&aside, &file).unwrap();
+    let server = Process::serve(data.path(), &[]);
+    assert_eq!(get(&server.url, "/v1/documents/a").await.status, 401);
 }
 
 #[tokio::test]

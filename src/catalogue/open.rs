@@ -1,6 +1,6 @@
 //! How the catalogue is reached and begun.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use super::{Catalogue, CatalogueError};
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
+/// The catalogue's name in a data folder.
+const FILE: &str = "catalogue.sqlite";
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts to open a catalogue that another process is just beginning.
@@ -36,8 +38,17 @@ const SHARED_LEASES: u32 = 2;
 /// A process that was paused in a transaction loses it, and with it its locks, and none waits for such a lock for ever.
 const SESSION: [(&str, &str); 2] = [("idle_in_transaction_session_timeout", "10s"), ("lock_timeout", "10s")];
 
+/// The file that is the catalogue; none where it is in no file of this machine.
+pub(super) fn sqlite_file(data_dir: &Path, database_url: Option<&str>) -> Option<PathBuf> {
+    match database_url {
+        None => Some(data_dir.join(FILE)),
+        Some(url) if url.starts_with("sqlite:") => Some(SqliteConnectOptions::from_str(url).ok()?.get_filename().to_owned()),
+        Some(_) => None,
+    }
+}
+
 pub(super) async fn sqlite_in(data_dir: &Path) -> Result<Catalogue, CatalogueError> {
-    let file = data_dir.join("catalogue.sqlite");
+    let file = data_dir.join(FILE);
     begin_sqlite(file.display().to_string(), SqliteConnectOptions::new().filename(file)).await
 }
 
@@ -51,7 +62,7 @@ async fn begin_sqlite(place: String, options: SqliteConnectOptions) -> Result<Ca
         std::fs::create_dir_all(folder).map_err(|e| failed(e.to_string()))?;
     }
     let options = options
-        .create_if_missing(true)
+        .create_if_missing(false)
         .journal_mode(SqliteJournalMode::Wal)
         // A 202 is a promise: what is committed survives the machine, not only the process.
         .synchronous(SqliteSynchronous::Full)
@@ -69,9 +80,12 @@ async fn begin_sqlite(place: String, options: SqliteConnectOptions) -> Result<Ca
 }
 
 async fn connect_sqlite(options: &SqliteConnectOptions) -> Result<(SqlitePool, SqlitePool), MigrateError> {
+    // Only now may the file be made: of one that is taken away later, a new connection of a pool would make an empty one.
+    let first = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone().create_if_missing(true)).await?;
+    SQLITE.run(&first).await?;
     let writer = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone()).await?;
-    SQLITE.run(&writer).await?;
     let readers = SqlitePoolOptions::new().max_connections(READERS).connect_with(options.clone()).await?;
+    first.close().await;
     Ok((writer, readers))
 }
 
@@ -128,4 +142,31 @@ async fn begin_postgres(options: &PgConnectOptions, pool: &PgPool) -> Result<(),
     // It has shown what it was to show.
     let _ = connection.close().await;
     POSTGRES.run(pool).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::tests::record;
+
+    #[tokio::test]
+    async fn a_catalogue_that_is_taken_away_is_not_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("catalogue.sqlite");
+        assert!(!Catalogue::is_begun(folder.path(), None));
+        let catalogue = Catalogue::open(folder.path(), None).await.unwrap();
+        assert!(Catalogue::is_begun(folder.path(), None) && catalogue.is_blank().await.unwrap());
+        catalogue.submit(&[record("a", "one")]).await.unwrap();
+        assert!(!catalogue.is_blank().await.unwrap());
+        for name in ["catalogue.sqlite", "catalogue.sqlite-wal", "catalogue.sqlite-shm"] {
+            std::fs::rename(folder.path().join(name), folder.path().join(format!("aside-{name}"))).unwrap();
+        }
+        // More at a time than there are connections yet.
+        futures::future::join_all((0..8).map(|_| catalogue.ping())).await;
+        assert!(!file.exists());
+        std::fs::write(&file, "").unwrap();
+        assert!(!Catalogue::is_begun(folder.path(), None), "an empty file is none");
+        let url = format!("sqlite://{}", folder.path().join("aside-catalogue.sqlite").display());
+        assert!(Catalogue::is_begun(folder.path(), Some(&url)) && Catalogue::is_begun(folder.path(), Some("postgres://x/y")));
+    }
 }

@@ -94,17 +94,34 @@ impl Catalogue {
         }
     }
 
+    /// Whether there is something at the place that [`open`](Self::open) would open; always so of a server's database.
+    pub fn is_begun(data_dir: &Path, database_url: Option<&str>) -> bool {
+        let file = open::sqlite_file(data_dir, database_url);
+        file.is_none_or(|file| std::fs::metadata(file).is_ok_and(|file| file.len() > 0))
+    }
+
     pub(super) fn new(writer: Pool, readers: Pool, leases: Option<Pool>) -> Self {
         Self { writer, readers, leases }
     }
 
-    /// Whether the catalogue answers.
+    /// Whether the catalogue answers, of what it holds.
     ///
     /// # Errors
     /// It does not.
     pub async fn ping(&self) -> Result<(), CatalogueError> {
-        query("SELECT 1").execute(self.reader()).await?;
+        query("SELECT EXISTS (SELECT 1 FROM tasks)").execute(self.reader()).await?;
         Ok(())
+    }
+
+    /// Whether nothing was ever put into the catalogue.
+    ///
+    /// # Errors
+    /// The catalogue cannot be read.
+    pub async fn is_blank(&self) -> Result<bool, CatalogueError> {
+        let anything = "SELECT EXISTS (SELECT 1 FROM documents) OR EXISTS (SELECT 1 FROM collections) \
+                        OR EXISTS (SELECT 1 FROM tasks) OR EXISTS (SELECT 1 FROM keys)";
+        let is_used: bool = query(anything).scalar(self.reader()).await?;
+        Ok(!is_used)
     }
 
     /// Ends all connections; open transactions are undone.

@@ -6,7 +6,7 @@ fn id(text: &str) -> DocumentId {
     DocumentId::parse("id", text).unwrap()
 }
 
-fn record(name: &str, text: &str) -> NewRecord {
+pub(super) fn record(name: &str, text: &str) -> NewRecord {
     NewRecord {
         id: id(name),
         collection: CollectionName::default(),
@@ -263,7 +263,8 @@ async fn a_list_is_read_page_by_page_while_it_changes(place: &Place) {
     let times: Vec<_> = first.data.iter().chain(&second.data).map(|task| task.created_at).collect();
     assert_eq!(times.len(), 3);
     assert!(times.is_sorted_by(|a, b| a >= b), "newest first");
-    for bad in ["", "zz", "é", "20", "+1+1", &crate::files::hex(b"yesterday a")] {
+    let never_said = ["yesterday a", "2026-01-02T03:04:05Z a\0b"].map(|text| crate::files::hex(text.as_bytes()));
+    for bad in ["", "zz", "é", "20", "+1+1"].into_iter().chain(never_said.iter().map(String::as_str)) {
         assert_eq!(Cursor::parse("cursor", bad).unwrap_err().field, "cursor", "{bad:?}");
     }
 }

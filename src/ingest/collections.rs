@@ -7,7 +7,7 @@ use super::locks::ChangeGuard;
 use super::{Ingest, IngestError};
 use crate::catalogue::{DocumentCounts, Page};
 use crate::names::CollectionName;
-use crate::neighbours::{Figures, KeptVersion};
+use crate::neighbours::{DatabaseError, Figures, KeptVersion};
 
 /// Most versions that the details of a collection list.
 const LISTED_VERSIONS: usize = 100;
@@ -60,6 +60,32 @@ impl Ingest {
         Ok(*name == CollectionName::default()
             || self.inner.database.exists(name).await?
             || self.inner.catalogue.knows_collection(name).await?)
+    }
+
+    /// As [`has_collection`](Self::has_collection), for one that is to be searched.
+    ///
+    /// # Errors
+    /// Its table is gone, or a store cannot be read.
+    pub async fn can_search(&self, name: &CollectionName) -> Result<bool, IngestError> {
+        Ok(self.has_table(name).await? || self.has_collection(name).await?)
+    }
+
+    /// Whether a collection was written to.
+    ///
+    /// # Errors
+    /// Its table is gone though the catalogue has ready documents of it, as where a disk is not mounted; a store cannot be read.
+    pub(super) async fn has_table(&self, name: &CollectionName) -> Result<bool, IngestError> {
+        let (database, catalogue) = (&self.inner.database, &self.inner.catalogue);
+        if database.exists(name).await? {
+            return Ok(true);
+        }
+        let ready = catalogue.count_documents(Some(name)).await?.ready;
+        // One that is made anew, or was just written to for the first time, is there now.
+        if ready == 0 || database.exists(name).await? {
+            return Ok(ready > 0);
+        }
+        let reason = format!("its table is gone, and the catalogue has {ready} documents of it");
+        Err(DatabaseError::Corrupt { collection: name.to_string(), reason }.into())
     }
 
     /// Collections in the order of their names, at most `limit` after `after`. The page's cursor is the last one's name.

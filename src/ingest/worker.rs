@@ -1,6 +1,8 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use super::housekeeping::{Housekeeping, When};
@@ -11,6 +13,7 @@ use crate::catalogue::{Outcome, QueuedDocument};
 use crate::metrics::{self, Taken};
 use crate::names::{CollectionName, DocumentId};
 use crate::neighbours::{Database, DatabaseError, Entry, SourceText};
+use crate::panics;
 
 /// Most documents of one batch.
 const BATCH_DOCUMENTS: u32 = 64;
@@ -56,7 +59,22 @@ impl Ingest {
     /// # Errors
     /// The lock file cannot be used.
     pub async fn run_worker(&self, stop: CancellationToken) -> Result<(), IngestError> {
-        let take = || WorkerGuard::take(&self.inner.worker_lock, self.inner.leases.as_ref(), &stop);
+        loop {
+            let panic = match AssertUnwindSafe(self.work_until(&stop)).catch_unwind().await {
+                Ok(ended) => return ended,
+                Err(panic) => panic,
+            };
+            // What it held it holds no more, and it begins anew with what waits: a bug must not keep all documents out until the next start.
+            tracing::error!(panic = panics::message(&*panic), "documents cannot be taken in for now");
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(pause_after(1)) => {}
+            }
+        }
+    }
+
+    async fn work_until(&self, stop: &CancellationToken) -> Result<(), IngestError> {
+        let take = || WorkerGuard::take(&self.inner.worker_lock, self.inner.leases.as_ref(), stop);
         let Some(mut worker) = take().await? else {
             return Ok(());
         };
@@ -69,7 +87,7 @@ impl Ingest {
                 let Some(again) = take().await? else { break };
                 worker = again;
             }
-            let done = self.round(&worker, &mut work, &stop).await;
+            let done = self.round(&worker, &mut work, stop).await;
             if let (Some(claim), waiting @ [_, ..]) = (worker.claim(), &work.stalled.waiting()[..]) {
                 // Another may be able to: it may have the embedder that a collection was made anew with. If not, the claim ends with the lease.
                 let _ = self.inner.catalogue.unclaim(claim, waiting).await;
@@ -244,7 +262,13 @@ impl Ingest {
         }
         let (mut failed, mut refused) = (Unwritten::new(), BTreeMap::new());
         for ((_, fresh), (collection, documents)) in groups {
-            match database.replace_documents(collection, documents, fresh).await {
+            // A table that is gone is not begun anew: where it comes back, what was written would be below it.
+            let written = match self.has_table(collection).await {
+                Ok(_) => database.replace_documents(collection, documents, fresh).await,
+                Err(IngestError::Database(error)) => Err(error),
+                Err(error) => return Err(error),
+            };
+            match written {
                 Err(error) if error.is_of_content() => drop(refused.insert((collection, fresh), error.to_string())),
                 Err(error) => failed.push((collection.clone(), error)),
                 Ok(()) => {}

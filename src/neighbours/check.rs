@@ -9,6 +9,7 @@ use arrow_array::RecordBatch;
 use futures::TryStreamExt;
 use lance::Dataset;
 use lance::dataset::CommitBuilder;
+use lance::dataset::fragment::FileFragment;
 use lance::dataset::scanner::Scanner;
 use lance::dataset::transaction::{Operation, TransactionBuilder};
 use lance::index::DatasetIndexExt;
@@ -200,9 +201,40 @@ impl Audit {
         self.end(reading).await
     }
 
+    /// Gives the rows of a part, or of some documents in it, to `take`, those that were deleted included: what says which they are is not
+    /// read. Of each row what tells whether the text is whole ([`Columns::Text`]).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_with_deleted(
+        &self,
+        part: u64,
+        documents: Option<&[&str]>,
+        mut take: impl FnMut(StoredRow<'_>),
+    ) -> Result<(), DatabaseError> {
+        let Some(fragment) = self.dataset.get_fragment(part as usize) else { return Ok(()) };
+        let mut metadata = fragment.metadata().clone();
+        metadata.deletion_file = None;
+        let fragment = FileFragment::new(Arc::clone(&self.dataset), metadata);
+        let (mut batches, reading) = self.batches_of(&fragment, Columns::Text, documents)?;
+        while let Some(batch) = batches.recv().await {
+            give(&Rows { collection: self.collection().as_str(), batch: &batch }, Columns::Text, &mut take)?;
+        }
+        self.end(reading).await
+    }
+
     fn batches(&self, part: u64, columns: Columns, documents: Option<&[&str]>) -> Result<Option<Batches>, DatabaseError> {
-        let doing = |error: lance::Error| store(format!("read collection {}", self.collection()), error.into());
         let Some(fragment) = self.dataset.get_fragment(part as usize) else { return Ok(None) };
+        self.batches_of(&fragment, columns, documents).map(Some)
+    }
+
+    fn batches_of(
+        &self,
+        fragment: &FileFragment,
+        columns: Columns,
+        documents: Option<&[&str]>,
+    ) -> Result<Batches, DatabaseError> {
+        let doing = |error: lance::Error| store(format!("read collection {}", self.collection()), error.into());
         let mut scanner: Scanner = fragment.scan();
         scanner.project(columns.names()).map_err(doing)?;
         scanner.batch_size(BATCH_ROWS).batch_readahead(READ_AHEAD).scan_in_order(true);
@@ -219,7 +251,7 @@ impl Audit {
             }
             Ok::<_, lance::Error>(())
         });
-        Ok(Some((receive, reading)))
+        Ok((receive, reading))
     }
 
     /// What became of the reading of a part. A decoder may panic at what is no file of its own.

@@ -9,6 +9,7 @@ use lancedb::{Connection, ObjectStoreRegistry, Session, Table};
 use super::objects::{self, Objects};
 use super::resident::Resident;
 use super::schema::table_schema;
+use super::snapshot::{guarded, schema_of};
 use super::{Identity, KeptVersions, Leave, durable};
 use crate::names::CollectionName;
 use crate::settings::{INDEX_MB, shown_place};
@@ -190,11 +191,11 @@ impl Database {
     /// The place cannot be used.
     pub async fn embedder_at(uri: &str) -> Result<Option<String>, DatabaseError> {
         let Some(connection) = connect_existing(uri).await? else { return Ok(None) };
-        let doing = |source| store(format!("open {}", shown_place(uri)), source);
         for name in collection_names(&connection).await? {
             // One that is damaged is named where it is opened to be read.
-            let Ok(table) = connection.open_table(name.as_str()).execute().await else { continue };
-            if let Some(embedder) = Identity::embedder_of(table.schema().await.map_err(doing)?.metadata()) {
+            let Ok(Ok(table)) = guarded(&name, connection.open_table(name.as_str()).execute()).await else { continue };
+            let Ok(schema) = schema_of(&name, &table).await else { continue };
+            if let Some(embedder) = Identity::embedder_of(schema.metadata()) {
                 return Ok(Some(embedder.to_owned()));
             }
         }
@@ -242,7 +243,7 @@ impl Database {
             return Ok(Stats::default());
         };
         let doing = || format!("count the chunks of {collection}");
-        let chunks = snapshot.count_rows(None).await.map_err(|e| store(doing(), e))? as u64;
+        let chunks = guarded(collection, snapshot.count_rows(None)).await?.map_err(|e| store(doing(), e))? as u64;
         let version = snapshot.version().await.map_err(|e| store(doing(), e))?;
         Ok(Stats { chunks, version })
     }
@@ -267,7 +268,7 @@ impl Database {
             return Ok(None);
         };
         // A query's own snapshot may be of a table that was removed, where one of the same name with fewer versions is in its place.
-        if let Ok(snapshot) = table.checkout_current().await {
+        if let Ok(snapshot) = guarded(collection, table.checkout_current()).await? {
             return Ok(Some((table, snapshot)));
         }
         // The table may have been removed by another process since its handle was made.
@@ -275,7 +276,8 @@ impl Database {
         let Some(table) = self.handle(collection).await? else {
             return Ok(None);
         };
-        let snapshot = table.checkout_current().await.map_err(|e| store(format!("read collection {collection}"), e))?;
+        let snapshot = guarded(collection, table.checkout_current()).await?;
+        let snapshot = snapshot.map_err(|e| store(format!("read collection {collection}"), e))?;
         Ok(Some((table, snapshot)))
     }
 
@@ -292,7 +294,7 @@ impl Database {
 
     /// Another process may make the collection anew at any time, and vectors of two embedders must never meet.
     async fn check(&self, collection: &CollectionName, table: &Table) -> Result<(), DatabaseError> {
-        let schema = table.schema().await.map_err(|e| store(format!("read collection {collection}"), e))?;
+        let schema = schema_of(collection, table).await?;
         match self.inner.identity.check(collection.as_str(), schema.metadata()) {
             Err(DatabaseError::OtherIdentity { collection, what, .. }) => Err(DatabaseError::MadeAnew { collection, what }),
             other => other,
@@ -305,12 +307,13 @@ impl Database {
             return Ok(Some(table.clone()));
         }
         let doing = || format!("open collection {collection}");
-        let table = match self.inner.connection.open_table(collection.as_str()).execute().await {
+        let opened = guarded(collection, self.inner.connection.open_table(collection.as_str()).execute());
+        let table = match opened.await? {
             Ok(table) => table,
             Err(lancedb::Error::TableNotFound { .. }) => return Ok(None),
             Err(error) => return Err(store(doing(), error)),
         };
-        let schema = table.schema().await.map_err(|e| store(doing(), e))?;
+        let schema = schema_of(collection, &table).await?;
         self.inner.identity.check(collection.as_str(), schema.metadata())?;
         self.tables().insert(collection.clone(), table.clone());
         Ok(Some(table))

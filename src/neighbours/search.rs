@@ -15,6 +15,7 @@ use super::index::{Coverage, coverage};
 use super::options::{Nearest, Others};
 use super::resident::{Hit, Vectors, embedding_numbers};
 use super::schema::*;
+use super::snapshot::guarded;
 use super::{Database, DatabaseError, Neighbour, SearchOptions};
 use crate::names::CollectionName;
 
@@ -50,7 +51,7 @@ impl Database {
         for query in &queries {
             self.check_vector(query)?;
         }
-        twice(|| self.search_once(queries.clone(), options)).await
+        guarded(&options.collection, twice(|| self.search_once(queries.clone(), options))).await?
     }
 
     async fn search_once(&self, queries: Vec<Vec<f32>>, options: &SearchOptions) -> Result<Found, DatabaseError> {

@@ -1,12 +1,14 @@
 use std::fs::File;
 use std::panic::AssertUnwindSafe;
 
+use arrow_schema::SchemaRef;
 use futures::FutureExt;
 use lancedb::Table;
 
 use super::database::{collection_names, connect_existing, store};
 use super::{DatabaseError, Identity, durable};
 use crate::names::CollectionName;
+use crate::panics;
 
 /// The newest version of a collection at one moment, whatever identity it was made with.
 pub struct Snapshot {
@@ -34,7 +36,7 @@ impl Snapshot {
             }
         });
         let Some(table) = opened.await?.map_err(doing)? else { return Ok(None) };
-        let schema = table.schema().await.map_err(doing)?;
+        let schema = schema_of(collection, &table).await?;
         let identity = Identity::of(schema.metadata())
             .ok_or_else(|| corrupt(collection, "it does not say which tokenizer and embedder it was made with".to_owned()))?;
         Ok(Some(Self { collection: collection.clone(), table, identity, _reads: reads }))
@@ -54,10 +56,16 @@ pub async fn collections_at(uri: &str) -> Result<Vec<CollectionName>, DatabaseEr
 
 /// What comes of reading files that may be damaged: a decoder may panic at what is no file of its own.
 pub async fn guarded<T>(collection: &CollectionName, reading: impl Future<Output = T>) -> Result<T, DatabaseError> {
-    AssertUnwindSafe(reading).catch_unwind().await.map_err(|panic| {
-        let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-        corrupt(collection, format!("its reader ended: {}", message.unwrap_or("it does not say why")))
-    })
+    let read = AssertUnwindSafe(reading).catch_unwind().await;
+    read.map_err(|panic| corrupt(collection, format!("its reader ended: {}", panics::message(&*panic))))
+}
+
+/// What a table says of itself.
+///
+/// # Errors
+/// Its newest version cannot be read.
+pub(super) async fn schema_of(collection: &CollectionName, table: &Table) -> Result<SchemaRef, DatabaseError> {
+    guarded(collection, table.schema()).await?.map_err(|error| store(format!("read collection {collection}"), error))
 }
 
 pub fn corrupt(collection: &CollectionName, reason: String) -> DatabaseError {

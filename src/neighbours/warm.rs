@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::collection::dataset;
 use super::database::store;
 use super::index::NAME;
+use super::snapshot::guarded;
 use super::{Database, DatabaseError};
 use crate::names::CollectionName;
 
@@ -31,7 +32,7 @@ impl Database {
             let others: u64 = warmed.0.iter().filter(|(name, _)| **name != collection).map(|(_, (_, bytes))| bytes).sum();
             let before = warmed.0.get(&collection).map(|(parts, _)| parts.as_slice());
             let room = self.inner.index_bytes.saturating_sub(others);
-            match self.warm_collection(&collection, before, room).await {
+            match guarded(&collection, self.warm_collection(&collection, before, room)).await.flatten() {
                 Ok(None) => {}
                 Ok(Some((parts, bytes))) => {
                     read += bytes;

@@ -1,7 +1,7 @@
 use std::fs::{File, Permissions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow_array::RecordBatch;
 use arrow_cast::{CastOptions, cast_with_options};
@@ -41,7 +41,7 @@ pub struct Exported {
 /// * `progress` - is told how many chunks there are, and how many are written.
 ///
 /// # Errors
-/// The collection cannot be read or the file cannot be written.
+/// The collection cannot be read, or the file cannot be written or is something else than a file.
 pub async fn export(
     source: &Source,
     file: &Path,
@@ -49,12 +49,13 @@ pub async fn export(
     stop: &CancellationToken,
     progress: impl Fn(u64, u64),
 ) -> Result<Option<Exported>, InterchangeError> {
+    let place = place_of(file).map_err(|reason| InterchangeError::file(file, reason))?;
     let schema = format::schema(with_embeddings.then_some(source.identity().dimension));
     let (send, receive) = mpsc::channel(READ_AHEAD);
     let writer = tokio::task::spawn_blocking({
-        let (schema, file) = (schema.clone(), file.to_owned());
+        let schema = schema.clone();
         let metadata = format::metadata(source.collection(), source.identity());
-        move || write(&file, schema, metadata.into_iter().collect(), receive)
+        move || write(&place, schema, metadata.into_iter().collect(), receive)
     });
     let read = read(source, &schema, stop, send, progress).await;
     let written = writer.await.unwrap_or_else(|panic| Err(panic.to_string()));
@@ -62,6 +63,23 @@ pub async fn export(
     let written = written.map_err(|reason| InterchangeError::file(file, reason))?;
     let Some((exported, ())) = read?.zip(written) else { return Ok(None) };
     Ok(Some(exported))
+}
+
+/// Where the file comes to be: a link keeps its place, and what it leads to is written. A device or a pipe would be replaced by the file.
+fn place_of(file: &Path) -> Result<PathBuf, String> {
+    let place = match file.canonicalize() {
+        Ok(place) => place,
+        Err(error) if error.kind() == ErrorKind::NotFound && file.is_symlink() => {
+            return Err("it is a link that leads nowhere; name the file itself".to_owned());
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(file.to_owned()),
+        Err(error) => return Err(format!("it cannot be reached: {error}")),
+    };
+    match place.metadata() {
+        Ok(metadata) if !metadata.is_file() => Err("it is there already and is no regular file; name another".to_owned()),
+        Ok(_) => Ok(place),
+        Err(error) => Err(format!("it cannot be reached: {error}")),
+    }
 }
 
 /// Gives the rows to the writer, and at last the word that they are complete.

@@ -54,6 +54,48 @@ async fn a_document_that_cannot_be_embedded_fails_alone_and_leaves_its_earlier_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_panics_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path(), FakeEmbedder { panics: 1, ..FakeEmbedder::default() }).await;
+    let (stop, worker) = process.worker();
+    let submission = process.submit(vec![input("a", "one"), input("b", "two")]).await;
+    assert_eq!(process.wait(&submission).await.status, TaskStatus::Succeeded);
+    process.assert_whole(&[("a", "one"), ("b", "two")]).await;
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_collection_without_its_table_is_not_searched_as_if_it_were_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let (default, other) = (CollectionName::default(), CollectionName::parse("collection", "other").unwrap());
+    let process = Process::start(folder.path(), FakeEmbedder::default()).await;
+    assert!(process.ingest.can_search(&default).await.unwrap(), "it is empty, and nothing is lost");
+    assert!(!process.ingest.can_search(&other).await.unwrap());
+    let (stop, worker) = process.worker();
+    process.wait(&process.submit(vec![input("a", "one")]).await).await;
+    assert!(process.ingest.can_search(&default).await.unwrap());
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+    let table = folder.path().join("lance/default.lance");
+    std::fs::rename(&table, folder.path().join("aside")).unwrap();
+    let error = process.ingest.can_search(&default).await.unwrap_err().to_string();
+    assert!(error.contains("default") && error.contains("its table is gone"), "{error}");
+
+    let (stop, worker) = process.worker();
+    let (waits, goes_on) = (process.submit(vec![input("b", "two")]).await, input("c", "three"));
+    let goes_on = process.submit(vec![DocumentInput { collection: Some("other".to_owned()), ..goes_on }]).await;
+    process.wait(&goes_on).await;
+    assert!(!table.exists(), "no other table is in its place");
+    std::fs::rename(folder.path().join("aside"), &table).unwrap();
+    assert_eq!(process.wait(&waits).await.status, TaskStatus::Succeeded);
+    assert!(process.ingest.can_search(&default).await.unwrap());
+    assert_eq!(process.database.stats(&default).await.unwrap().chunks, 2);
+    stop.cancel();
+    worker.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_document_that_moves_leaves_no_chunk_behind() {
     let folder = tempfile::tempdir().unwrap();
     let process = Process::start(folder.path(), FakeEmbedder::default()).await;

@@ -30,12 +30,15 @@ const DIMENSION: usize = 8;
 struct FakeEmbedder {
     calls: Arc<AtomicUsize>,
     delay: Duration,
+    /// Calls, from the first, at which it panics.
+    panics: usize,
 }
 
 #[async_trait]
 impl Embed for FakeEmbedder {
     async fn embed(&self, texts: Vec<String>) -> Result<Vec<Vec<f32>>, String> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
+        let before = self.calls.fetch_add(1, Ordering::SeqCst);
+        assert!(before >= self.panics, "a bug");
         tokio::time::sleep(self.delay).await;
         if texts.iter().any(|text| text.contains("poison")) {
             return Err("poison".to_owned());

@@ -1,3 +1,4 @@
+mod damage;
 mod indexed;
 mod options;
 mod source;
