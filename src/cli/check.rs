@@ -7,13 +7,13 @@ use anstyle::AnsiColor;
 
 use super::progress::Progress;
 use crate::catalogue::Catalogue;
-use crate::consistency::{Finding, Report, Stores, check};
+use crate::consistency::{Finding, Repair, Report, Stores, check};
 use crate::embedder::Embedder;
 use crate::ingest::Embed;
 use crate::settings::Settings;
 use crate::text::Tokenizer;
 
-/// Compares the stores, and mends them where `repair` says so.
+/// Compares the stores, and mends them if that is asked for.
 ///
 /// # Arguments
 /// * `embedder` - embeds all chunks again.
@@ -24,7 +24,7 @@ pub async fn stores(
     settings: &Settings,
     tokenizer: Option<Tokenizer>,
     embedder: Option<Embedder>,
-    repair: bool,
+    repair: Option<Repair>,
 ) -> anyhow::Result<Report> {
     let embedder = embedder.map(|embedder| {
         let identity = embedder.identity().to_owned();
@@ -33,6 +33,7 @@ pub async fn stores(
     let catalogue = Catalogue::open(&settings.data_dir, settings.database_url.as_deref()).await?;
     let stores = Stores {
         catalogue: catalogue.clone(),
+        catalogue_place: settings.shown_places().0,
         uri: settings.lance_uri(),
         worker_lock: settings.writer_lock(),
         tokenizer: tokenizer.map(Arc::new),

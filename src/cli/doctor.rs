@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::{check, output};
 use crate::app::{identity, load_embedder};
 use crate::catalogue::Catalogue;
-use crate::consistency;
+use crate::consistency::{self, Repair};
 use crate::embedder::Embedder;
 use crate::model::{Checked, Model, ModelFolder, ModelOptions};
 use crate::neighbours::{Database, Memory};
@@ -26,7 +26,8 @@ Examples:
   retro doctor --check
   retro doctor --repair
 
-The exit code is 1 where something is wrong, and where something was that could not be mended.";
+The exit code is 1 where something is wrong, and where something was that could not be mended. What may be whole is never mended: a
+store that is missing (unless --accept-loss says that it is meant), and files that cannot be looked at.";
 
 #[derive(Args)]
 pub struct DoctorArgs {
@@ -39,6 +40,9 @@ pub struct DoctorArgs {
     /// Check the stores and mend what can be mended; no server may run
     #[arg(long)]
     repair: bool,
+    /// Where a store, or a collection of one, is missing, take what it held as lost and mend the other one
+    #[arg(long, requires = "repair")]
+    accept_loss: bool,
     /// Check the stores, and embed all chunks again to compare their embeddings: it takes the time of taking all in again
     #[arg(long)]
     deep: bool,
@@ -91,7 +95,8 @@ pub async fn run(args: &DoctorArgs, settings: &Settings) -> anyhow::Result<ExitC
         _ => report.say(State::Untried, "database", "not tried: it is checked against the model's tokenizer and the embedder"),
     }
     if args.check || args.repair || args.deep {
-        match check::stores(settings, tokenizer, embedder.filter(|_| args.deep), args.repair).await {
+        let repair = args.repair.then_some(Repair { accepts_loss: args.accept_loss });
+        match check::stores(settings, tokenizer, embedder.filter(|_| args.deep), repair).await {
             Ok(found) => {
                 let state = if found.is_clean() { State::Ok } else { State::Wrong };
                 report.healthy &= found.is_clean();

@@ -1,7 +1,9 @@
+use std::collections::BTreeSet;
 use std::fs::File;
 
 use sha2::{Digest, Sha256};
 
+use super::reach::closed;
 use super::{ConsistencyError, Finding, Kind, Report, Stores};
 use crate::catalogue::Rule;
 use crate::files::hex;
@@ -13,15 +15,27 @@ use crate::neighbours::{Audit, collections_at};
 const TEXTS: u32 = 8;
 /// Findings of a rule of the catalogue that are named.
 const NAMED: u32 = 20;
+/// Documents whose promised removal is completed together.
+const REMOVED_TOGETHER: usize = 500;
 
 /// Told how many of how many chunks were read.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
+
+/// That what is found is mended.
+#[derive(Clone, Copy, Debug)]
+pub struct Repair {
+    /// What a store holds that the other knows nothing of is taken as lost.
+    pub accepts_loss: bool,
+}
 
 pub(super) struct Checker<'a> {
     pub stores: &'a Stores,
     pub changes: ChangeLock,
     /// Whether what is found is mended.
     pub repairs: bool,
+    pub accepts_loss: bool,
+    /// Collections of which nothing is compared or mended.
+    pub left: BTreeSet<CollectionName>,
     pub report: Report,
     pub progress: Progress<'a>,
     /// Chunks that were read, of those that there are to read.
@@ -39,10 +53,12 @@ struct Alone {
 ///
 /// # Errors
 /// A store cannot be used for a reason that is no finding; with `repair`, others work on them ([`ConsistencyError::InUse`]).
-pub async fn check(stores: &Stores, repair: bool, progress: Progress<'_>) -> Result<Report, ConsistencyError> {
+pub async fn check(stores: &Stores, repair: Option<Repair>, progress: Progress<'_>) -> Result<Report, ConsistencyError> {
+    let (repairs, accepts_loss) = (repair.is_some(), repair.is_some_and(|repair| repair.accepts_loss));
     let changes = ChangeLock::of_stores(&stores.catalogue, stores.uri.clone(), &stores.worker_lock);
-    let _alone = if repair { Some(alone(stores, &changes).await?) } else { None };
-    let mut checker = Checker { stores, changes, repairs: repair, report: Report::default(), progress, done: 0, total: 0 };
+    let _alone = if repairs { Some(alone(stores, &changes).await?) } else { None };
+    let (report, left) = (Report::default(), BTreeSet::new());
+    let mut checker = Checker { stores, changes, repairs, accepts_loss, left, report, progress, done: 0, total: 0 };
     match checker.run().await {
         // The files of the catalogue may be such that it cannot be read.
         Err(ConsistencyError::Catalogue(error)) => {
@@ -91,10 +107,16 @@ impl Checker<'_> {
         }
         names.sort();
         names.dedup();
+        if self.lacks_a_store(&stored).await? {
+            return Ok(());
+        }
         self.texts().await?;
         for name in &names {
             self.collection(name).await?;
-            if stored.contains(name) && !self.stores.catalogue.lists_collection(name.as_str()).await? {
+            if stored.contains(name)
+                && !self.left.contains(name)
+                && !self.stores.catalogue.lists_collection(name.as_str()).await?
+            {
                 let finding = Finding::new(Kind::UnlistedCollection, "the catalogue's list lacks it").of(name.as_str(), None);
                 self.add(finding, "it was put on the list", self.stores.catalogue.add_collection(name)).await?;
             }
@@ -188,38 +210,58 @@ impl Checker<'_> {
         let catalogue = self.stores.catalogue.clone();
         for name in catalogue.promised_collection_removals().await? {
             let finding = Finding::new(Kind::PromisedRemoval, "its removal was promised and is not done").of(name.as_str(), None);
-            if self.repairs {
-                if let Some(audit) = Audit::open(&self.stores.uri, &name).await? {
-                    audit.database().remove(&name).await?;
-                }
-                catalogue.finish_collection_removal(&name).await?;
-            }
-            let mended = self.repairs.then(|| "it was removed".to_owned());
+            let mended = match self.repairs {
+                true => self.remove_collection(&name).await?.then(|| "it was removed".to_owned()),
+                false => None,
+            };
             self.report.add(Finding { mended, ..finding });
         }
         let promised = catalogue.promised_removals().await?;
-        if self.repairs {
-            self.remove(&promised).await?;
-        }
-        for id in promised {
-            let finding = Finding::new(Kind::PromisedRemoval, "its removal was promised and is not done");
-            let mended = self.repairs.then(|| "it was removed".to_owned());
-            self.report.add(Finding { document: Some(id.to_string()), mended, ..finding });
+        for part in promised.chunks(REMOVED_TOGETHER) {
+            let removed = self.repairs && self.remove(part).await?;
+            for id in part {
+                let finding = Finding::new(Kind::PromisedRemoval, "its removal was promised and is not done");
+                let mended = removed.then(|| "it was removed".to_owned());
+                self.report.add(Finding { document: Some(id.to_string()), mended, ..finding });
+            }
         }
         Ok(())
     }
 
-    async fn remove(&self, documents: &[DocumentId]) -> Result<(), ConsistencyError> {
-        let catalogue = &self.stores.catalogue;
-        for part in documents.chunks(500) {
-            for (collection, documents) in catalogue.placements_of(part).await? {
-                if let Some(audit) = Audit::open(&self.stores.uri, &collection).await? {
-                    let ids: Vec<&str> = documents.iter().map(DocumentId::as_str).collect();
-                    audit.delete(&ids).await?;
-                }
-            }
-            catalogue.finish_removals(part).await?;
+    /// Gives whether it is done; if not, the reason is told.
+    async fn remove_collection(&mut self, name: &CollectionName) -> Result<bool, ConsistencyError> {
+        let removed = match Audit::open(&self.stores.uri, name).await {
+            Ok(Some(audit)) => audit.database().remove(name).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            self.report.add(closed(name.as_str(), &error));
+            return Ok(false);
         }
-        Ok(())
+        self.stores.catalogue.finish_collection_removal(name).await?;
+        Ok(true)
+    }
+
+    /// As [`remove_collection`](Self::remove_collection), of documents. Where a collection is away they stay promised: when it is back, a
+    /// search would find them.
+    async fn remove(&mut self, documents: &[DocumentId]) -> Result<bool, ConsistencyError> {
+        for (collection, documents) in self.stores.catalogue.placements_of(documents).await? {
+            if self.left.contains(&collection) {
+                return Ok(false);
+            }
+            let ids: Vec<&str> = documents.iter().map(DocumentId::as_str).collect();
+            let removed = match Audit::open(&self.stores.uri, &collection).await {
+                Ok(Some(audit)) => audit.delete(&ids).await,
+                Ok(None) => Ok(()),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = removed {
+                self.report.add(closed(collection.as_str(), &error));
+                return Ok(false);
+            }
+        }
+        self.stores.catalogue.finish_removals(documents).await?;
+        Ok(true)
     }
 }

@@ -11,6 +11,10 @@ const NAMED: u64 = 20;
 pub enum Kind {
     /// The catalogue's own files are not as its database system wrote them.
     CatalogueDamaged,
+    /// One store lists or holds what the other knows nothing of: it is away, or another one.
+    MissingStore,
+    /// Files cannot be looked at for a reason that is no damage.
+    Withheld,
     /// A collection cannot be opened.
     UnreadableCollection,
     /// Rows of a collection cannot be read.
@@ -55,6 +59,8 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CatalogueDamaged => "catalogue_damaged",
+            Self::MissingStore => "missing_store",
+            Self::Withheld => "withheld",
             Self::UnreadableCollection => "unreadable_collection",
             Self::UnreadableFile => "unreadable_file",
             Self::UnreadableIndex => "unreadable_index",

@@ -7,6 +7,7 @@ use super::check::Checker;
 use super::document::{Room, Seen, Trouble, judge};
 use super::embeddings::Strange;
 use super::mend::Rescued;
+use super::reach::may_be_whole;
 use super::{ConsistencyError, Finding, Kind};
 use crate::catalogue::HeldDocument;
 use crate::ingest::ChangeGuard;
@@ -63,7 +64,12 @@ impl Checker<'_> {
         let _guard = self.guard().await?;
         let before = self.held(ids).await?;
         let audit = self.open(collection).await?;
-        let mut seen = self.seen(audit.as_ref(), ids, room).await;
+        // It was there, or no document was ready in it.
+        if self.repairs && !self.accepts_loss && audit.is_none() && self.lacks_its_table(collection).await? {
+            ids.clear();
+            return Ok(Vec::new());
+        }
+        let mut seen = self.seen(audit.as_ref(), ids, room).await?;
         let mut strange = match &audit {
             Some(audit) => self.strange(audit, &BTreeSet::new(), Some(ids.as_slice())).await?,
             None => Strange::new(),
@@ -122,10 +128,10 @@ impl Checker<'_> {
         Ok(held)
     }
 
-    /// What the rows of documents come to. What cannot be read is told elsewhere.
-    async fn seen(&self, audit: Option<&Audit>, ids: &[&str], room: usize) -> HashMap<String, Seen> {
+    /// What the rows of documents come to. What is damaged is told elsewhere, and was taken out before a repair comes here.
+    async fn seen(&self, audit: Option<&Audit>, ids: &[&str], room: usize) -> Result<HashMap<String, Seen>, ConsistencyError> {
         let mut seen: HashMap<String, Seen> = HashMap::new();
-        let Some(audit) = audit else { return seen };
+        let Some(audit) = audit else { return Ok(seen) };
         let (tokenizer, mut room) = (self.tokenizer_of(audit), Room(room));
         for part in audit.parts() {
             let read = audit.read_documents(part, ids, |row| {
@@ -133,9 +139,12 @@ impl Checker<'_> {
                 document.take(&row, tokenizer.as_deref(), &mut room);
             });
             if let Err(error) = read.await {
+                if self.repairs || may_be_whole(&self.stores.uri, &error) {
+                    return Err(error.into());
+                }
                 tracing::debug!(%error, part, "a part cannot be read");
             }
         }
-        seen
+        Ok(seen)
     }
 }

@@ -7,17 +7,27 @@ use sha2::{Digest, Sha256};
 
 use super::check::Checker;
 use super::document::{Seen, Trouble};
+use super::reach::may_be_whole;
 use super::{ConsistencyError, Kind};
 use crate::catalogue::{HeldDocument, NewRecord};
 use crate::files::hex;
 use crate::names::{CollectionName, DocumentId};
-use crate::neighbours::{Audit, Columns, StoredRow};
+use crate::neighbours::{Audit, StoredRow};
 use crate::text::Tokenizer;
 
 /// What is wrong with documents, each with what was seen of it.
 pub(super) type Wrong<'a> = BTreeMap<&'a str, (Option<&'a HeldDocument>, Option<Seen>, Vec<Trouble>)>;
-/// Texts of rows of documents, those first that fit their token ids.
-type Texts = HashMap<String, BTreeMap<u32, Vec<(bool, String)>>>;
+/// Texts of rows of documents, in the order in which they were read.
+type Texts = HashMap<String, Vec<Row>>;
+
+struct Row {
+    /// Rows of one revision were written one after the other: each begins another run than the one before it.
+    run: u32,
+    index: u32,
+    /// Whether the text fits its token ids.
+    fits: bool,
+    text: String,
+}
 
 /// Texts of rows in parts that were taken out, as far as they could be read.
 #[derive(Default)]
@@ -35,9 +45,12 @@ impl Checker<'_> {
     pub(super) async fn take_out(&self, audit: &Audit, parts: &BTreeSet<u64>) -> Result<Rescued, ConsistencyError> {
         let (tokenizer, mut texts) = (self.tokenizer_of(audit), Texts::new());
         for &part in parts {
-            // It may be the embeddings that cannot be read.
-            let read = audit.read(part, Columns::Text, |row| note(&mut texts, &row, tokenizer.as_deref()));
+            // It may be the embeddings that cannot be read, or the file that says which rows were deleted.
+            let read = audit.read_with_deleted(part, None, |row| note(&mut texts, &row, tokenizer.as_deref()));
             if let Err(error) = read.await {
+                if may_be_whole(&self.stores.uri, &error) {
+                    return Err(error.into());
+                }
                 tracing::warn!(%error, part, "texts of a part cannot be read either");
             }
         }
@@ -56,6 +69,12 @@ impl Checker<'_> {
         let catalogue = &self.stores.catalogue;
         let ids: Vec<&str> = wrong.iter().filter(|(_, (_, _, troubles))| of_chunks(troubles)).map(|(id, _)| *id).collect();
         let mut texts = self.texts_of(audit, &ids, rescued).await?;
+        let is_lost = |id: &&str| {
+            let held = wrong.get(id).and_then(|(held, _, _)| *held).filter(|held| held.status == "ready");
+            held.is_some_and(|held| whole(held, texts.get(*id)).is_none())
+        };
+        let lost: Vec<&str> = ids.iter().copied().filter(is_lost).collect();
+        self.add_deleted(audit, &lost, &mut texts).await?;
         let (mut again, mut remove, mut mended) = (Vec::new(), Vec::new(), HashMap::new());
         for (&id, (held, seen, troubles)) in wrong {
             let has = |kind| troubles.iter().any(|trouble| trouble.kind == kind);
@@ -73,7 +92,7 @@ impl Checker<'_> {
                         Some(_) => catalogue.waiting_text(&document_id(id)?).await?,
                         None => None,
                     };
-                    match waiting.filter(|text| is_of(held, text)).or_else(|| whole(held, texts.remove(id).unwrap_or_default())) {
+                    match waiting.filter(|text| is_of(held, text)).or_else(|| whole(held, texts.get(id))) {
                         Some(text) => {
                             again.push(record(held, text)?);
                             remove.push((id, Then::Nothing));
@@ -150,19 +169,37 @@ impl Checker<'_> {
             }
         }
         for &id in ids {
-            for (index, rows) in rescued.0.get(id).into_iter().flatten() {
-                texts.entry(id.to_owned()).or_default().entry(*index).or_default().extend(rows.iter().cloned());
+            for row in rescued.0.get(id).into_iter().flatten() {
+                add(&mut texts, id, row.index, row.fits, &row.text);
             }
         }
         Ok(texts)
+    }
+
+    /// Adds rows that were deleted and are still in the files: what says that they were may be what is damaged.
+    async fn add_deleted(&self, audit: Option<&Audit>, ids: &[&str], texts: &mut Texts) -> Result<(), ConsistencyError> {
+        if let Some(audit) = audit
+            && !ids.is_empty()
+        {
+            let tokenizer = self.tokenizer_of(audit);
+            for part in audit.parts() {
+                audit.read_with_deleted(part, Some(ids), |row| note(texts, &row, tokenizer.as_deref())).await?;
+            }
+        }
+        Ok(())
     }
 }
 
 fn note(texts: &mut Texts, row: &StoredRow<'_>, tokenizer: Option<&Tokenizer>) {
     let fits =
         row.damage.is_none() && tokenizer.is_none_or(|tokenizer| tokenizer.decode_bytes(&row.tokens) == row.text.as_bytes());
-    let rows = texts.entry(row.document_id.to_owned()).or_default().entry(row.chunk_index).or_default();
-    rows.push((fits, row.text.to_owned()));
+    add(texts, row.document_id, row.chunk_index, fits, row.text);
+}
+
+fn add(texts: &mut Texts, id: &str, index: u32, fits: bool, text: &str) {
+    let rows = texts.entry(id.to_owned()).or_default();
+    let run = rows.last().map_or(0, |last| if last.index < index { last.run } else { last.run + 1 });
+    rows.push(Row { run, index, fits, text: text.to_owned() });
 }
 
 /// Whether the chunks are not as they have to be, and not only what is noted of them.
@@ -171,14 +208,25 @@ fn of_chunks(troubles: &[Trouble]) -> bool {
     troubles.iter().any(|trouble| matches!(trouble.kind, DamagedChunks | DoubledChunks | MissingChunks | WrongLabels))
 }
 
-/// The text that was taken in, if the rows have it.
-fn whole(held: &HeldDocument, rows: BTreeMap<u32, Vec<(bool, String)>>) -> Option<String> {
-    let mut text = String::new();
-    for mut copies in rows.into_values() {
-        copies.sort_by_key(|(fits, _)| !fits);
-        text.push_str(&copies.first()?.1);
+/// The text that was taken in, if the rows have it: all of them together, or one run where others are of another revision.
+fn whole(held: &HeldDocument, rows: Option<&Vec<Row>>) -> Option<String> {
+    let rows = rows?;
+    let runs = rows.last().map_or(0, |last| last.run + 1);
+    let of_all = std::iter::once_with(|| joined(rows.iter()));
+    let of_each = (0..runs).map(|run| joined(rows.iter().filter(move |row| row.run == run)));
+    of_all.chain(of_each).find(|text| is_of(held, text))
+}
+
+/// The text of each chunk after the other; of several that are one chunk, the first that fits its token ids.
+fn joined<'a>(rows: impl Iterator<Item = &'a Row>) -> String {
+    let mut chunks: BTreeMap<u32, &Row> = BTreeMap::new();
+    for row in rows {
+        let chunk = chunks.entry(row.index).or_insert(row);
+        if row.fits && !chunk.fits {
+            *chunk = row;
+        }
     }
-    is_of(held, &text).then_some(text)
+    chunks.into_values().map(|row| row.text.as_str()).collect()
 }
 
 fn is_of(held: &HeldDocument, text: &str) -> bool {

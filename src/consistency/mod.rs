@@ -10,11 +10,13 @@ mod embeddings;
 mod findings;
 mod look;
 mod mend;
+mod missing;
+mod reach;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use check::check;
+pub use check::{Repair, check};
 pub use findings::{Checked, Finding, Kind, Report};
 
 use crate::catalogue::{Catalogue, CatalogueError};
@@ -26,6 +28,8 @@ use crate::text::Tokenizer;
 #[derive(Clone)]
 pub struct Stores {
     pub catalogue: Catalogue,
+    /// Place of the catalogue, as it may be shown.
+    pub catalogue_place: String,
     /// Place of the retrieval database.
     pub uri: String,
     /// The lock file of the one worker on these stores.
