@@ -53,7 +53,7 @@ fn what_is_printed_gives_the_same_settings_when_it_is_read() {
         "--requests-per-minute=4294967295",
         "--cache-mb=0",
     ];
-    let first = printed(folder.path(), &flags, &[("RETRO_MAX_QUEUE", "9223372036854775807")]);
+    let first = printed(folder.path(), &flags, &[("RETRO_MAX_QUEUE", "1048576")]);
     std::fs::write(folder.path().join("saved.toml"), &first).unwrap();
     let second = printed(folder.path(), &["--config=saved.toml"], &[]);
     assert_eq!(values(&first), values(&second));
@@ -102,6 +102,22 @@ fn a_wrong_setting_is_named_with_its_layer_and_its_limit() {
         ("", vec!["--device=gpu"], vec![], "'--device <DEVICE>': it is `auto`, `cpu`, `cuda`"),
         ("", vec!["--max-queue=0"], vec![("RETRO_MAX_QUEUE", "5")], "'--max-queue <N>': it must be a whole number, 1 to "),
         ("", vec!["--vectors-mb=99999999999999"], vec![], "'--vectors-mb <MB>': it must be a whole number, 0 to 1099511627776"),
+        // What would overflow a time, or take all memory or threads when the server starts.
+        ("header_seconds = 9223372036854775807\n", vec![], vec![], "`header_seconds`: it must be a whole number, 1 to 315360000"),
+        ("body_seconds = 9223372036854775807\n", vec![], vec![], "`body_seconds`: it must be a whole number, 1 to 315360000"),
+        ("request_seconds = 315360001\n", vec![], vec![], "`request_seconds`: it must be a whole number, 0 to 315360000"),
+        ("shutdown_seconds = 315360001\n", vec![], vec![], "`shutdown_seconds`: it must be a whole number, 0 to 315360000"),
+        ("", vec!["--max-queue=1048577"], vec![], "'--max-queue <N>': it must be a whole number, 1 to 1048576"),
+        ("", vec!["--max-connections=1048577"], vec![], "'--max-connections <N>': it must be a whole number, 1 to 1048576"),
+        ("", vec!["--slots=100000000"], vec![], "'--slots <N>': it must be a whole number, 0 to 4096"),
+        ("", vec!["--threads=100000"], vec![], "'--threads <N>': it must be a whole number, 0 to 1024"),
+        ("max_body_bytes = 1099511627777\n", vec![], vec![], "`max_body_bytes`: it must be a whole number, 1 to 1099511627776"),
+        // What would hang, or end with the process.
+        ("lance_uri = \"\"\n", vec![], vec![], "`lance_uri`: it is empty; it must be a folder, or like s3://bucket/prefix"),
+        ("", vec![], vec![("RETRO_DATABASE_URL", "sqlite://")], "RETRO_DATABASE_URL, which is \"sqlite://\": it names no file"),
+        ("", vec!["--database-url=sqlite://:memory:"], vec![], "'--database-url <URL>': it names no file"),
+        ("", vec!["--database-url=sqlite://x.sqlite?mode=memory"], vec![], "'--database-url <URL>': it names no file"),
+        ("log_level = \"bogus\"\n", vec![], vec![], "`log_level`: it must be off, error, warn, info, debug, trace, or a tracing"),
     ] {
         let output = refused(file, &arguments, &variables);
         let said = text(&output.stderr);

@@ -18,7 +18,10 @@ use serde::{Serialize, Serializer};
 
 pub use file::{SettingsError, SettingsFile, layer_file};
 pub use sources::Sources;
-use values::{address, at_least_one, endpoint, log_level, masked, megabytes, origin, rate, unmasked, whole};
+use values::{
+    address, bytes, database_url, endpoint, lance_uri, log_level, masked, megabytes, origin, rate, seconds, seconds_or_none,
+    slots, things, things_or_none, threads,
+};
 
 /// Memory for indices where nothing else is said, in MB.
 pub const INDEX_MB: u64 = 512;
@@ -66,19 +69,19 @@ pub struct Settings {
     pub precision: String,
 
     /// Catalogue of documents and tasks, sqlite://PATH or postgres://HOST/DATABASE [default: sqlite in data_dir]
-    #[arg(long, env = "RETRO_DATABASE_URL", value_name = "URL", hide_env_values = true, value_parser = unmasked)]
+    #[arg(long, env = "RETRO_DATABASE_URL", value_name = "URL", hide_env_values = true, value_parser = database_url)]
     pub database_url: Option<String>,
 
     /// LanceDB database of the neighbours: a folder, or s3://bucket/prefix with AWS_* variables [default: data_dir/lance]
-    #[arg(long, env = "RETRO_LANCE_URI", value_name = "URI", hide_env_values = true, value_parser = unmasked)]
+    #[arg(long, env = "RETRO_LANCE_URI", value_name = "URI", hide_env_values = true, value_parser = lance_uri)]
     pub lance_uri: Option<String>,
 
     /// Threads of the model's and of the embedder's graphs, each; 0: one for each core up to 8, of more than 16 half of them, up to 32
-    #[arg(long, env = "RETRO_THREADS", value_name = "N", default_value_t = 0, value_parser = whole::<usize>)]
+    #[arg(long, env = "RETRO_THREADS", value_name = "N", default_value_t = 0, value_parser = threads)]
     pub threads: usize,
 
     /// Sequences that run at a time: each choice of a completion is one, a score two; 0: as many as fit 512 MB of key/value caches, up to 64
-    #[arg(long, env = "RETRO_SLOTS", value_name = "N", default_value_t = 0, value_parser = whole::<usize>)]
+    #[arg(long, env = "RETRO_SLOTS", value_name = "N", default_value_t = 0, value_parser = slots)]
     pub slots: usize,
 
     /// Memory for embeddings and encoded neighbours that were computed before, in MB; 0 keeps none
@@ -94,25 +97,23 @@ pub struct Settings {
     pub index_mb: u64,
 
     /// Largest request body (64 MiB)
-    #[arg(long, env = "RETRO_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = at_least_one::<usize>)]
+    #[arg(long, env = "RETRO_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 64 << 20, value_parser = bytes)]
     pub max_body_bytes: usize,
 
     /// Largest upload of files, and most text that all of its documents may have (256 MiB)
-    #[arg(long, env = "RETRO_MAX_UPLOAD_BYTES", value_name = "BYTES", default_value_t = 256 << 20,
-          value_parser = at_least_one::<usize>)]
+    #[arg(long, env = "RETRO_MAX_UPLOAD_BYTES", value_name = "BYTES", default_value_t = 256 << 20, value_parser = bytes)]
     pub max_upload_bytes: usize,
 
     /// Largest text of one document (10 MiB)
-    #[arg(long, env = "RETRO_MAX_DOCUMENT_BYTES", value_name = "BYTES", default_value_t = 10 << 20,
-          value_parser = at_least_one::<usize>)]
+    #[arg(long, env = "RETRO_MAX_DOCUMENT_BYTES", value_name = "BYTES", default_value_t = 10 << 20, value_parser = bytes)]
     pub max_document_bytes: usize,
 
     /// Most documents in one request
-    #[arg(long, env = "RETRO_MAX_DOCUMENTS", value_name = "N", default_value_t = 1000, value_parser = at_least_one::<usize>)]
+    #[arg(long, env = "RETRO_MAX_DOCUMENTS", value_name = "N", default_value_t = 1000, value_parser = things)]
     pub max_documents: usize,
 
     /// Most completions and scores that wait, look-ups and embeddings at a time, and documents on their way in; more are answered with 429
-    #[arg(long, env = "RETRO_MAX_QUEUE", value_name = "N", default_value_t = 64, value_parser = at_least_one::<usize>)]
+    #[arg(long, env = "RETRO_MAX_QUEUE", value_name = "N", default_value_t = 64, value_parser = things)]
     pub max_queue: usize,
 
     /// Serve everyone at an address that other machines reach, as long as there are no API keys; at a loopback address that needs no leave
@@ -125,33 +126,31 @@ pub struct Settings {
     pub requests_per_minute: u32,
 
     /// Requests of one API key, or client address, that are answered at a time; more are answered with 429; 0: no limit
-    #[arg(long, env = "RETRO_CONCURRENT_REQUESTS", value_name = "N", default_value_t = 0, value_parser = whole::<usize>)]
+    #[arg(long, env = "RETRO_CONCURRENT_REQUESTS", value_name = "N", default_value_t = 0, value_parser = things_or_none)]
     pub concurrent_requests: usize,
 
     /// How long an answer may take to begin, then it is 504; 0: no limit. A stream that has begun may go on
-    #[arg(long, env = "RETRO_REQUEST_SECONDS", value_name = "SECONDS", default_value_t = 0, value_parser = whole::<u64>)]
+    #[arg(long, env = "RETRO_REQUEST_SECONDS", value_name = "SECONDS", default_value_t = 0, value_parser = seconds_or_none)]
     pub request_seconds: u64,
 
     /// How long the head of a request may take to arrive, and a connection may be idle, before the connection is closed
-    #[arg(long, env = "RETRO_HEADER_SECONDS", value_name = "SECONDS", default_value_t = 30,
-          value_parser = at_least_one::<u64>)]
+    #[arg(long, env = "RETRO_HEADER_SECONDS", value_name = "SECONDS", default_value_t = 30, value_parser = seconds)]
     pub header_seconds: u64,
 
     /// How long each next 16 KiB of a body may take to arrive, or its end, before it is 408 and the connection is closed
-    #[arg(long, env = "RETRO_BODY_SECONDS", value_name = "SECONDS", default_value_t = 30,
-          value_parser = at_least_one::<u64>)]
+    #[arg(long, env = "RETRO_BODY_SECONDS", value_name = "SECONDS", default_value_t = 30, value_parser = seconds)]
     pub body_seconds: u64,
 
     /// Most connections at a time; more wait until one ends
-    #[arg(long, env = "RETRO_MAX_CONNECTIONS", value_name = "N", default_value_t = 512, value_parser = at_least_one::<usize>)]
+    #[arg(long, env = "RETRO_MAX_CONNECTIONS", value_name = "N", default_value_t = 512, value_parser = things)]
     pub max_connections: usize,
 
     /// Connections of one client address at a time; more are closed at once; 0: no limit. Behind a proxy all clients have one address
-    #[arg(long, env = "RETRO_CONNECTIONS_PER_CLIENT", value_name = "N", default_value_t = 0, value_parser = whole::<usize>)]
+    #[arg(long, env = "RETRO_CONNECTIONS_PER_CLIENT", value_name = "N", default_value_t = 0, value_parser = things_or_none)]
     pub connections_per_client: usize,
 
     /// How long a stopping server waits for the requests it has begun
-    #[arg(long, env = "RETRO_SHUTDOWN_SECONDS", value_name = "SECONDS", default_value_t = 30, value_parser = whole::<u64>)]
+    #[arg(long, env = "RETRO_SHUTDOWN_SECONDS", value_name = "SECONDS", default_value_t = 30, value_parser = seconds_or_none)]
     pub shutdown_seconds: u64,
 
     /// Origins whose web pages may call the server, separated by commas; `*` is any [default: none]
@@ -162,7 +161,7 @@ pub struct Settings {
     #[arg(long, env = "RETRO_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 
-    /// error, warn, info, debug, trace, or a tracing filter [default: info for `serve`, warn for the other commands]
+    /// off, error, warn, info, debug, trace, or a tracing filter [default: info for `serve`, warn for the other commands]
     #[arg(long, env = "RETRO_LOG_LEVEL", value_name = "LEVEL", value_parser = log_level)]
     pub log_level: Option<String>,
 

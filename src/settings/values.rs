@@ -3,23 +3,54 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 
+use tracing::level_filters::LevelFilter;
 use url::Url;
 
 use super::DeviceChoice;
 
-/// TOML has no larger whole number, so a settings file could not say it.
-const MOST: u64 = i64::MAX as u64;
+/// Ten years: instants that lie that far ahead can still be told.
+const MOST_SECONDS: u64 = 315_360_000;
+/// Documents, connections and places in a queue: each costs memory long before, and semaphores have not many more permits.
+const MOST_THINGS: u64 = 1 << 20;
+/// Memory of each is taken when the server starts.
+const MOST_SLOTS: u64 = 4096;
+const MOST_THREADS: u64 = 1024;
+/// A tebibyte: a body or a text is held in memory.
+const MOST_BYTES: u64 = 1 << 40;
 /// An exabyte: beyond it, bytes do not fit their type.
 const MOST_MB: u64 = 1 << 40;
 /// What stands in the place of a secret where settings are printed.
 pub(super) const MASK: &str = "***";
 
-pub(super) fn whole<T: TryFrom<u64>>(given: &str) -> Result<T, String> {
-    within(0, MOST, given)
+pub(super) fn threads(given: &str) -> Result<usize, String> {
+    within(0, MOST_THREADS, given)
 }
 
-pub(super) fn at_least_one<T: TryFrom<u64>>(given: &str) -> Result<T, String> {
-    within(1, MOST, given)
+pub(super) fn slots(given: &str) -> Result<usize, String> {
+    within(0, MOST_SLOTS, given)
+}
+
+/// A number of things of which there has to be one.
+pub(super) fn things(given: &str) -> Result<usize, String> {
+    within(1, MOST_THINGS, given)
+}
+
+/// A number of things; 0 has a meaning of its own.
+pub(super) fn things_or_none(given: &str) -> Result<usize, String> {
+    within(0, MOST_THINGS, given)
+}
+
+pub(super) fn bytes(given: &str) -> Result<usize, String> {
+    within(1, MOST_BYTES, given)
+}
+
+pub(super) fn seconds(given: &str) -> Result<u64, String> {
+    within(1, MOST_SECONDS, given)
+}
+
+/// Seconds; 0 has a meaning of its own.
+pub(super) fn seconds_or_none(given: &str) -> Result<u64, String> {
+    within(0, MOST_SECONDS, given)
 }
 
 pub(super) fn rate(given: &str) -> Result<u32, String> {
@@ -65,12 +96,38 @@ pub(super) fn endpoint(given: &str) -> Result<String, String> {
 }
 
 pub(super) fn log_level(given: &str) -> Result<String, String> {
+    let rule = |reason: String| format!("it must be off, error, warn, info, debug, trace, or a tracing filter{reason}");
+    // The filter would take any word for the name of a library, and the server would say nothing.
+    if !given.contains(['=', ',', '[']) && (given.is_empty() || given.parse::<LevelFilter>().is_err()) {
+        return Err(rule(" like `info,retro_server::http=trace`".to_owned()));
+    }
     let parsed = tracing_subscriber::EnvFilter::try_new(given).map(|_| given.to_owned());
-    parsed.map_err(|e| format!("it must be error, warn, info, debug, trace, or a tracing filter: {e}"))
+    parsed.map_err(|error| rule(format!(": {error}")))
+}
+
+pub(super) fn database_url(given: &str) -> Result<String, String> {
+    let given = unmasked(given)?;
+    if let Some(place) = given.strip_prefix("sqlite:") {
+        let (file, options) = place.split_once('?').unwrap_or((place, ""));
+        let file = file.strip_prefix("//").unwrap_or(file).replace("%3A", ":").replace("%3a", ":");
+        let in_memory = url::form_urlencoded::parse(options.as_bytes()).any(|(name, value)| name == "mode" && value == "memory");
+        // What was answered with 202 would end with the process.
+        if file.trim().is_empty() || file == ":memory:" || in_memory {
+            return Err("it names no file; a catalogue in SQLite is like sqlite://data/catalogue.sqlite".to_owned());
+        }
+    }
+    Ok(given)
+}
+
+pub(super) fn lance_uri(given: &str) -> Result<String, String> {
+    if given.trim().is_empty() {
+        return Err("it is empty; it must be a folder, or like s3://bucket/prefix".to_owned());
+    }
+    unmasked(given)
 }
 
 /// A URL whose password was masked would name another place, or the same one without the right to it.
-pub(super) fn unmasked(given: &str) -> Result<String, String> {
+fn unmasked(given: &str) -> Result<String, String> {
     if Url::parse(given).is_ok_and(|url| secrets(&url).any(|secret| secret == MASK)) {
         return Err(format!("its password is masked ({MASK}); put the real one in its place"));
     }
@@ -126,13 +183,58 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_limits() {
-        assert_eq!((whole::<usize>("0"), at_least_one::<u64>("1")), (Ok(0), Ok(1)));
+        assert_eq!((threads("0"), slots("4096"), things("1")), (Ok(0), Ok(4096), Ok(1)));
+        assert_eq!((things_or_none("0"), bytes("1099511627776"), seconds("315360000")), (Ok(0), Ok(1 << 40), Ok(MOST_SECONDS)));
         assert_eq!(rate("4294967295"), Ok(u32::MAX));
         assert!(rate("4294967296").unwrap_err().contains("0 to 4294967295"));
-        assert!(at_least_one::<usize>("0").unwrap_err().contains("1 to 9223372036854775807"));
+        assert!(threads("1025").unwrap_err().contains("0 to 1024"));
+        assert!(slots("4097").unwrap_err().contains("0 to 4096"));
+        assert!(things("0").unwrap_err().contains("1 to 1048576"));
+        assert!(things_or_none("1048577").unwrap_err().contains("0 to 1048576"));
+        assert!(bytes("1099511627777").unwrap_err().contains("1 to 1099511627776"));
+        assert!(seconds("9223372036854775807").unwrap_err().contains("1 to 315360000"));
+        assert!(seconds_or_none("315360001").unwrap_err().contains("0 to 315360000"));
         assert!(megabytes("1099511627777").unwrap_err().contains("0 to 1099511627776"));
         for bad in ["", "-1", "1.5", "true", "9223372036854775808", "1 "] {
-            assert!(whole::<u64>(bad).is_err(), "{bad}");
+            assert!(seconds_or_none(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_log_level_is_one_or_a_filter() {
+        for good in ["off", "error", "INFO", "trace", "warn,retro_server=debug", "retro_server::http=trace", "[complete]=debug"] {
+            assert_eq!(log_level(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "bogus", "retro_server", "warm", "retro_server=bogus", "info,,=", "info,retro_server=loud"] {
+            assert!(log_level(bad).unwrap_err().contains("it must be off, error, warn, info"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn stores_that_would_not_last_are_refused() {
+        for good in [
+            "sqlite://data/catalogue.sqlite",
+            "sqlite:catalogue.sqlite?mode=rwc",
+            "sqlite:///var/lib/retro/memory.sqlite",
+            "postgres://host/retro",
+        ] {
+            assert_eq!(database_url(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "sqlite:",
+            "sqlite://",
+            "sqlite://?mode=rwc",
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite://%3Amemory%3a",
+            "sqlite://x.sqlite?mode=memory",
+            "sqlite://x.sqlite?cache=shared&mode=%6Demory",
+        ] {
+            assert!(database_url(bad).unwrap_err().contains("it names no file"), "{bad}");
+        }
+        assert_eq!(lance_uri("data/lance").as_deref(), Ok("data/lance"));
+        for bad in ["", " "] {
+            assert!(lance_uri(bad).unwrap_err().contains("it is empty"), "{bad:?}");
         }
     }
 
@@ -153,8 +255,8 @@ mod tests {
         for open in ["sqlite://data/catalogue.sqlite?mode=rwc", "postgres://me@host/db", "data/lance", "/var/lib/retro", ""] {
             assert_eq!(masked(open), None, "{open}");
         }
-        assert!(unmasked("postgres://me:***@host/db").unwrap_err().contains("masked"));
-        assert!(unmasked("s3://bucket?token=***").is_err());
-        assert!(unmasked("postgres://me:secret@host/db").is_ok());
+        assert!(database_url("postgres://me:***@host/db").unwrap_err().contains("masked"));
+        assert!(lance_uri("s3://bucket?token=***").is_err());
+        assert!(database_url("postgres://me:secret@host/db").is_ok());
     }
 }
