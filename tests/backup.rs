@@ -130,6 +130,19 @@ async fn what_is_no_whole_backup_is_refused() {
     refused(restore(&backup, &restored), "was altered");
     std::fs::write(backup.join("catalogue.sqlite"), &catalogue).unwrap();
 
+    // What it leaves out, no hash tells.
+    let whole: Value = serde_json::from_slice(&manifest).unwrap();
+    let without = |left_out: &dyn Fn(&str) -> bool| {
+        let mut manifest = whole.clone();
+        manifest["files"].as_object_mut().unwrap().retain(|name, _| !left_out(name));
+        std::fs::write(backup.join("backup.json"), manifest.to_string()).unwrap();
+        restore(&backup, &restored)
+    };
+    refused(without(&|_| true), "names no catalogue.sqlite");
+    refused(without(&|name| name == "catalogue.sqlite"), "names no catalogue.sqlite");
+    refused(without(&|name| name.contains("_versions")), "names no lance/default.lance/_versions/");
+    std::fs::write(backup.join("backup.json"), &manifest).unwrap();
+
     let output = restore(&backup, data.path());
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && said.contains("not empty"), "{said}");
@@ -137,4 +150,64 @@ async fn what_is_no_whole_backup_is_refused() {
     let mut left: Vec<_> = std::fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["backup", "data"], "nothing else is left");
+}
+
+#[tokio::test]
+async fn a_restore_follows_a_link_and_leaves_another_one_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let (backup, real, link) = (elsewhere.path().join("backup"), elsewhere.path().join("real"), elsewhere.path().join("link"));
+    let server = Process::serve(data.path(), &[]);
+    ingest(&server.url, json!([{"id": "a", "text": text("a")}])).await;
+    drop(server);
+    assert!(retro("backup", data.path(), &[backup.to_str().unwrap()]).status.success());
+    std::fs::create_dir(&real).unwrap();
+    std::os::unix::fs::symlink("real", &link).unwrap();
+
+    // As a restore holds it that is at work, with what it has copied.
+    let staged = elsewhere.path().join(".real.restore.partial");
+    std::fs::create_dir(&staged).unwrap();
+    std::fs::write(staged.join("catalogue.sqlite"), "a part").unwrap();
+    let held = std::fs::File::open(&staged).unwrap();
+    held.lock().unwrap();
+    let output = restore(&backup, &link);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && said.contains("another `retro restore` makes the folder"), "{said}");
+    assert_eq!(std::fs::read_to_string(staged.join("catalogue.sqlite")).unwrap(), "a part");
+
+    // Killed, it holds it no more.
+    drop(held);
+    let output = restore(&backup, &link);
+    assert!(output.status.success(), "{output:?}");
+    assert!(link.is_symlink() && real.join("catalogue.sqlite").exists() && !staged.exists());
+    let checked = retro("doctor", &real, &["--check", "--json"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+}
+
+/// The same command succeeds once what it failed for is mended, or after a kill.
+#[tokio::test]
+async fn a_backup_that_did_not_end_is_begun_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let backup = elsewhere.path().join("backup");
+    let server = Process::serve(data.path(), &[]);
+    ingest(&server.url, json!([{"id": "a", "text": text("a")}])).await;
+    drop(server);
+    let take = || retro("backup", data.path(), &[backup.to_str().unwrap()]);
+
+    // A folder where the files would be held fast.
+    std::fs::write(data.path().join("backup-pins"), "in the way").unwrap();
+    let output = take();
+    assert!(output.status.code() == Some(1), "{output:?}");
+    assert!(!backup.exists(), "nothing is left");
+    std::fs::remove_file(data.path().join("backup-pins")).unwrap();
+
+    std::fs::create_dir_all(backup.join("lance/gone.lance/data")).unwrap();
+    for name in ["backup.partial", "catalogue.sqlite", "lance/gone.lance/data/x.lance"] {
+        std::fs::write(backup.join(name), "a part").unwrap();
+    }
+    let output = take();
+    assert!(output.status.success(), "{output:?}");
+    assert!(!backup.join("lance/gone.lance").exists() && !backup.join("backup.partial").exists());
+    assert!(restore(&backup, &elsewhere.path().join("data")).status.success());
 }

@@ -152,6 +152,44 @@ fn mistakes_are_answered_in_a_sentence() {
     assert!(error.contains("lamps.parquet") && error.contains("`retro.format`") && error.contains("interchange.md"), "{error}");
 }
 
+#[tokio::test]
+async fn an_export_follows_a_link_and_replaces_files_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::serve(data.path(), &[]);
+    ingest(&server.url, json!([{"id": "a", "text": "The lighthouse stood on a rock."}])).await;
+    let files = tempfile::tempdir().unwrap();
+    let file = |name: &str| files.path().join(name);
+    let export = |name: &str| retro("export", data.path(), &["default", file(name).to_str().unwrap()]);
+
+    // A socket stands for what root could replace: a device.
+    let socket = std::os::unix::net::UnixListener::bind(file("socket")).unwrap();
+    std::fs::create_dir(file("folder")).unwrap();
+    std::os::unix::fs::symlink("socket", file("to-socket")).unwrap();
+    std::os::unix::fs::symlink("nowhere", file("to-nowhere")).unwrap();
+    for (name, expected) in [
+        ("socket", "is no regular file"),
+        ("folder", "is no regular file"),
+        ("to-socket", "is no regular file"),
+        ("to-nowhere", "a link that leads nowhere"),
+    ] {
+        let output = export(name);
+        let (out, error) = said(&output);
+        assert!(output.status.code() == Some(1) && out.is_empty(), "{name}: {output:?}");
+        assert!(error.contains(file(name).to_str().unwrap()) && error.contains(expected), "{name}: {error}");
+    }
+    let here = std::os::unix::net::UnixStream::connect(file("socket"));
+    assert!(here.is_ok(), "the socket is where it was");
+    drop(socket);
+
+    std::fs::create_dir(file("elsewhere")).unwrap();
+    std::fs::write(file("elsewhere/x.parquet"), "the one before").unwrap();
+    std::os::unix::fs::symlink("elsewhere/x.parquet", file("link.parquet")).unwrap();
+    let output = export("link.parquet");
+    assert!(output.status.success(), "{output:?}");
+    assert!(file("link.parquet").is_symlink());
+    assert!(std::fs::read(file("elsewhere/x.parquet")).unwrap().starts_with(b"PAR1"));
+}
+
 /// `kill -9` while documents are taken in: the same command again completes them, and nothing is there twice.
 #[tokio::test]
 async fn an_import_that_is_killed_is_completed_by_the_same_command() {

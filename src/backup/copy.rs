@@ -68,12 +68,20 @@ pub fn sync_folders<'a>(top: &Path, files: impl Iterator<Item = &'a String>) -> 
     Ok(())
 }
 
-/// Whether nothing is in a folder, or there is no such folder.
-pub fn is_empty(folder: &Path) -> Result<bool, BackupError> {
-    match std::fs::read_dir(folder) {
-        // A file system of its own may have that.
-        Ok(entries) => Ok(entries.flatten().all(|entry| entry.file_name() == "lost+found")),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-        Err(source) => Err(BackupError::File { file: folder.to_owned(), doing: "read", source }),
+/// Whether nothing is in a folder but what `is_own` says is no matter, or there is no such folder.
+pub fn holds_only(folder: &Path, is_own: impl Fn(&str) -> bool) -> Result<bool, BackupError> {
+    let failed = |source| BackupError::File { file: folder.to_owned(), doing: "read", source };
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(true),
+        Err(source) => return Err(failed(source)),
+    };
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name();
+        // A file system of its own may have `lost+found`.
+        if name != "lost+found" && !name.to_str().is_some_and(&is_own) {
+            return Ok(false);
+        }
     }
+    Ok(true)
 }

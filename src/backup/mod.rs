@@ -1,5 +1,6 @@
 //! Backups: both stores as they were at one moment, and their way back.
 
+mod begun;
 mod copy;
 mod manifest;
 mod restore;
@@ -24,6 +25,12 @@ pub enum BackupError {
     Incomplete(PathBuf),
     #[error("{} cannot be understood: {reason}", .file.display())]
     Manifest { file: PathBuf, reason: String },
+    #[error("{} holds no complete backup: its {} names no {name}", .folder.display(), manifest::NAME)]
+    Lacks { folder: PathBuf, name: String },
+    #[error("another `retro restore` makes the folder {}; wait for its end", .0.display())]
+    Restores(PathBuf),
+    #[error("another `retro backup` writes to the folder {}; wait for its end, or name another folder", .0.display())]
+    Written(PathBuf),
     #[error("another `retro backup` is at work on these stores")]
     Runs,
     #[error("the database {0} is no folder of this machine; its own means make the backup, see docs/backup.md")]

@@ -1,15 +1,18 @@
-use std::fs::File;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::BackupError;
-use super::copy::{copy, is_empty, sync_folders};
+use super::copy::{copy, holds_only, sync_folders};
 use super::manifest::Manifest;
 use crate::files::{FileError, check_files};
 
 /// Places in a backup, and in a data folder.
 pub const CATALOGUE: &str = "catalogue.sqlite";
 pub const LANCE: &str = "lance";
+/// Where a data folder that is a file system of its own grows.
+const INSIDE: &str = "restore.partial";
 
 /// Makes a data folder of a backup. All files are compared with the manifest first; the folder is complete when it has its name.
 ///
@@ -17,10 +20,9 @@ pub const LANCE: &str = "lance";
 /// The backup is not complete or was altered, the data folder is not empty, or it cannot be written. It is as it was then.
 pub fn restore(backup: &Path, data: &Path, progress: impl Fn(u64, u64)) -> Result<Manifest, BackupError> {
     let manifest = Manifest::read(backup)?;
-    let data = std::path::absolute(data).map_err(|source| BackupError::File { file: data.to_owned(), doing: "named", source })?;
-    let target = Target::of(&data)?;
+    check_complete(backup, &manifest)?;
+    let target = Target::of(&place_of(data)?)?;
     check_files(backup, &manifest.files)?;
-    target.clear()?;
     let total = manifest.files.len() as u64;
     for ((name, entry), done) in manifest.files.iter().zip(0..) {
         progress(done, total);
@@ -37,40 +39,88 @@ pub fn restore(backup: &Path, data: &Path, progress: impl Fn(u64, u64)) -> Resul
     Ok(manifest)
 }
 
+/// # Errors
+/// The manifest names no catalogue, or a collection of which it names no version: a store without them opens, and is empty.
+fn check_complete(backup: &Path, manifest: &Manifest) -> Result<(), BackupError> {
+    let versions = manifest.collections.iter().map(|collection| format!("{LANCE}/{}.lance/_versions/", collection.name));
+    let lacking = std::iter::once(CATALOGUE.to_owned())
+        .chain(versions)
+        .find(|place| !manifest.files.keys().any(|file| file == place || (place.ends_with('/') && file.starts_with(place))));
+    lacking.map_or(Ok(()), |name| Err(BackupError::Lacks { folder: backup.to_owned(), name }))
+}
+
+/// The folder itself, where a link leads to it: only a folder can be replaced by one.
+fn place_of(data: &Path) -> Result<PathBuf, BackupError> {
+    let failed = |source| BackupError::File { file: data.to_owned(), doing: "reached", source };
+    match data.canonicalize() {
+        Err(error) if error.kind() == ErrorKind::NotFound && !data.is_symlink() => std::path::absolute(data).map_err(failed),
+        place => place.map_err(failed),
+    }
+}
+
 /// Where the data folder comes to be.
 struct Target {
     data: PathBuf,
     staged: PathBuf,
     /// The data folder is a file system of its own, which cannot be given a name.
     inside: bool,
+    /// The staged folder, locked, as long as it is one; none afterwards.
+    held: Option<File>,
 }
 
 impl Target {
+    /// The data folder is empty, and so is the staged one, which no other process uses.
     fn of(data: &Path) -> Result<Self, BackupError> {
         let parent = data.parent().unwrap_or(Path::new("/"));
         let name = data.file_name().unwrap_or_default().to_string_lossy();
         let device = |folder: &Path| folder.metadata().map(|metadata| metadata.dev()).ok();
         let inside = device(data).is_some() && device(data) != device(parent);
-        let staged = if inside { data.join("restore.partial") } else { parent.join(format!(".{name}.restore.partial")) };
-        let target = Self { data: data.to_owned(), staged, inside };
+        let staged = if inside { data.join(INSIDE) } else { parent.join(format!(".{name}.restore.partial")) };
         // What a restore has left that was killed is no data.
-        if inside && target.staged.exists() && !data.join(LANCE).exists() {
-            target.clear()?;
+        if !holds_only(data, |name| inside && name == INSIDE)? {
+            return Err(BackupError::NotEmpty(data.to_owned()));
         }
-        if !is_empty(data)? {
+        let mut target = Self { data: data.to_owned(), staged, inside, held: None };
+        target.held = Some(target.hold()?);
+        target.clear()?;
+        // Another restore may have ended meanwhile.
+        if !holds_only(data, |name| inside && name == INSIDE)? {
             return Err(BackupError::NotEmpty(data.to_owned()));
         }
         Ok(target)
     }
 
-    fn clear(&self) -> Result<(), BackupError> {
-        match std::fs::remove_dir_all(&self.staged) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(self.failed("removed", source)),
-            _ => std::fs::create_dir_all(&self.staged).map_err(|source| self.failed("made", source)),
+    fn hold(&self) -> Result<File, BackupError> {
+        std::fs::create_dir_all(&self.staged).map_err(|source| self.failed("made", source))?;
+        let folder = File::open(&self.staged).map_err(|source| self.failed("opened", source))?;
+        // Some network file systems lock no folders; there it has to do without.
+        if let Err(TryLockError::WouldBlock) = folder.try_lock() {
+            return Err(BackupError::Restores(self.data.clone()));
         }
+        // Whoever had it locked may have given it its name, or removed it; and a link leads to what is another's.
+        let of = |metadata: std::io::Result<std::fs::Metadata>| metadata.map(|metadata| (metadata.dev(), metadata.ino())).ok();
+        if of(folder.metadata()) != of(self.staged.symlink_metadata()) {
+            return Err(BackupError::Restores(self.data.clone()));
+        }
+        Ok(folder)
     }
 
-    fn put_in_place(&self) -> Result<(), BackupError> {
+    /// Removes what is in the staged folder: the folder itself is the lock.
+    fn clear(&self) -> Result<(), BackupError> {
+        let removed = std::fs::read_dir(&self.staged).and_then(|mut entries| {
+            entries.try_for_each(|entry| {
+                let entry = entry?;
+                if entry.file_type()?.is_dir() {
+                    std::fs::remove_dir_all(entry.path())
+                } else {
+                    std::fs::remove_file(entry.path())
+                }
+            })
+        });
+        removed.map_err(|source| self.failed("emptied", source))
+    }
+
+    fn put_in_place(mut self) -> Result<(), BackupError> {
         let rename = |from: &Path, to: &Path| {
             std::fs::rename(from, to).map_err(|source| BackupError::File { file: to.to_owned(), doing: "put in place", source })
         };
@@ -79,11 +129,13 @@ impl Target {
                 rename(&self.staged.join(name), &self.data.join(name))?;
             }
             std::fs::remove_dir(&self.staged).map_err(|source| self.failed("removed", source))?;
-            return File::open(&self.data).and_then(|folder| folder.sync_all()).map_err(|source| self.failed("synced", source));
+        } else {
+            rename(&self.staged, &self.data)?;
         }
-        rename(&self.staged, &self.data)?;
-        let parent = self.data.parent().unwrap_or(Path::new("/"));
-        File::open(parent).and_then(|folder| folder.sync_all()).map_err(|source| self.failed("synced", source))
+        // Under its name there is nothing any more, or what another restore begins.
+        self.held = None;
+        let changed = if self.inside { &*self.data } else { self.data.parent().unwrap_or(Path::new("/")) };
+        File::open(changed).and_then(|folder| folder.sync_all()).map_err(|source| self.failed("synced", source))
     }
 
     fn failed(&self, doing: &'static str, source: std::io::Error) -> BackupError {
@@ -93,7 +145,9 @@ impl Target {
 
 impl Drop for Target {
     fn drop(&mut self) {
-        // Nothing is there where it was put in its place.
-        let _ = std::fs::remove_dir_all(&self.staged);
+        if self.held.is_some() {
+            // What cannot be removed is emptied by the next restore.
+            let _ = std::fs::remove_dir_all(&self.staged);
+        }
     }
 }

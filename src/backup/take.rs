@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::copy::{copy, is_empty, measure, sync_folders};
+use super::begun::Begun;
+use super::copy::{copy, measure, sync_folders};
 use super::manifest::{BackedUp, Manifest};
 use super::{BackupError, restore};
 use crate::catalogue::Catalogue;
@@ -33,21 +33,14 @@ struct Pinned {
 /// * `progress` - is told how many files of how many are copied.
 ///
 /// # Errors
-/// The folder is not empty, a store cannot be read, or the backup cannot be written; it has no manifest then.
+/// The folder is not empty, a store cannot be read, or the backup cannot be written. Nothing of it is left then, nor where the future is
+/// dropped.
 pub async fn take(places: &Places, folder: &Path, progress: impl Fn(u64, u64)) -> Result<Manifest, BackupError> {
     if local_folder(&places.uri).is_none() {
         return Err(BackupError::Elsewhere(places.uri.clone()));
     }
-    if !is_empty(folder)? {
-        return Err(BackupError::NotEmpty(folder.to_owned()));
-    }
     let _sole = sole_lock(&places.worker_lock.with_file_name("backup.lock"))?.ok_or(BackupError::Runs)?;
-    let failed = |doing, file: &Path| {
-        let file = file.to_owned();
-        move |source| BackupError::File { file, doing, source }
-    };
-    // Texts and hashes of keys are nobody else's.
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("made", folder))?;
+    let begun = Begun::new(folder)?;
     let pins = Pins::new(places.worker_lock.with_file_name("backup-pins"))?;
     let copied = folder.join(restore::CATALOGUE);
     let (mut pinned, mut collections, mut audits) = (Vec::new(), Vec::new(), Vec::new());
@@ -79,7 +72,7 @@ pub async fn take(places: &Places, folder: &Path, progress: impl Fn(u64, u64)) -
     for (Pinned { name, from }, done) in pinned.into_iter().zip(0..) {
         progress(done, total);
         let to = folder.join(&name);
-        let entry = tokio::task::spawn_blocking(move || copy(&from, &to)).await??;
+        let entry = begun.work(move || copy(&from, &to)).await?;
         files.insert(name, entry);
     }
     drop(audits);
@@ -95,7 +88,9 @@ pub async fn take(places: &Places, folder: &Path, progress: impl Fn(u64, u64)) -
         manifest.write(&folder).map_err(|source| BackupError::File { file: folder, doing: "completed", source })?;
         Ok::<_, BackupError>(manifest)
     };
-    tokio::task::spawn_blocking(write).await?
+    let manifest = begun.work(write).await?;
+    begun.complete()?;
+    Ok(manifest)
 }
 
 /// Second names of files, under which they stay whatever becomes of their collection.
