@@ -1,8 +1,16 @@
 //! The command line, by its output.
 
+use std::fs::OpenOptions;
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
+
 use serde_json::json;
 
-use crate::support::{Process, command, get, post, retro, retro_in, root};
+use crate::support::{Process, command, eventually, get, long_stream, post, retro, retro_in, root, send, sse};
 
 fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
@@ -188,4 +196,110 @@ fn the_description_is_printed() {
     assert!(output.status.success());
     let printed: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(printed["paths"]["/v1/complete"]["post"].is_object());
+}
+
+/// Starts the program with this way to take SIGHUP, whatever the tests were started with.
+fn taking_hangup(command: &mut Command, how: libc::sighandler_t) -> &mut Command {
+    // SAFETY: one system call, which may be made between `fork` and `exec`.
+    unsafe {
+        command.pre_exec(move || {
+            libc::signal(libc::SIGHUP, how);
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_that_closes_ends_a_server_in_order() {
+    let data = tempfile::tempdir().unwrap();
+    let mut serve = command("serve", data.path());
+    let server = Process::of(taking_hangup(serve.arg("--shutdown-seconds=100"), libc::SIG_DFL));
+    let mut stream = sse(&server.url, long_stream().await).await;
+    stream.next().await.expect("the completion has begun");
+    server.signal(libc::SIGHUP);
+    eventually("the refusal", || async { (get(&server.url, "/readyz").await.status == 503).then_some(()) }).await;
+    // By its shell, too.
+    server.signal(libc::SIGHUP);
+    assert_eq!(stream.all().await.last().unwrap().0, "done");
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_server_under_nohup_outlives_its_terminal() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::of(taking_hangup(&mut command("serve", data.path()), libc::SIG_IGN));
+    server.signal(libc::SIGHUP);
+    assert_eq!(get(&server.url, "/readyz").await.status, 200);
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.wait().code(), Some(0));
+}
+
+/// A server whose log nobody reads: all that is done in the runtime may wait for it.
+struct Mute {
+    child: Mutex<Child>,
+    _log: (std::fs::File, tempfile::TempDir),
+}
+
+impl Mute {
+    fn start(arguments: &[&str]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let path = data.path().join("log");
+        let name = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+        // SAFETY: a system call with the name of a file.
+        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+        // Opened apart from each other: the server's own end blocks.
+        let reader = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let log = OpenOptions::new().write(true).open(&path).unwrap();
+        let mut filled = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+        let mut child = command("serve", data.path())
+            .args(["--listen=127.0.0.1:0", "--log-level=info"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut greeting = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut greeting).unwrap();
+        assert!(greeting.starts_with("retro-server listening"), "{greeting}");
+        for bytes in [&[b'.'; 4096][..], b"."] {
+            let refused = std::iter::repeat_with(|| filled.write_all(bytes)).find_map(Result::err).unwrap();
+            assert_eq!(refused.kind(), ErrorKind::WouldBlock);
+        }
+        Self { child: Mutex::new(child), _log: (reader, data) }
+    }
+
+    fn signal(&self, signal: i32) {
+        send(&self.child.lock().unwrap(), signal);
+    }
+
+    fn ended(&self) -> Option<ExitStatus> {
+        self.child.lock().unwrap().try_wait().unwrap()
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        let mut child = self.child.lock().unwrap();
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_stop_is_ended_by_the_third_signal() {
+    let server = Mute::start(&["--shutdown-seconds=100000"]);
+    let ended = eventually("the end of the process", || async {
+        // Two that come too fast are one.
+        server.signal(libc::SIGTERM);
+        server.ended()
+    });
+    assert_eq!(ended.await.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_stop_is_ended_by_its_deadline() {
+    let server = Mute::start(&["--shutdown-seconds=0"]);
+    server.signal(libc::SIGTERM);
+    let ended = eventually("the end of the process", || async { server.ended() });
+    assert_eq!(ended.await.code(), Some(1));
 }

@@ -1,8 +1,10 @@
 mod banner;
+mod ending;
 
 use std::io::{Write, stdout};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -22,7 +24,8 @@ Examples:
   retro serve --listen 127.0.0.1:0 --data-dir /var/lib/retro --model models/retro-nano
   retro serve --print-config > settings.toml
 
-Ctrl-C or SIGTERM lets it finish what it has begun; it then ends with code 0.";
+Ctrl-C, SIGTERM or a terminal that closes lets it finish what it has begun; it then ends with code 0. A second Ctrl-C or SIGTERM cuts what
+has not finished, a third ends the process as it is, with code 1.";
 
 #[derive(Args)]
 pub struct ServeArgs {
@@ -31,14 +34,14 @@ pub struct ServeArgs {
     print_config: bool,
 }
 
-/// Serves until SIGTERM or Ctrl-C; a second signal cuts what has not finished.
+/// Serves until SIGTERM, Ctrl-C or SIGHUP; a second SIGTERM or Ctrl-C cuts what has not finished.
 pub async fn run(args: &ServeArgs, settings: Settings, sources: &Sources) -> anyhow::Result<ExitCode> {
     if args.print_config {
         stdout().write_all(sources.print(&settings)?.as_bytes())?;
         return Ok(ExitCode::SUCCESS);
     }
     // The first process of a container is not ended by a signal that it does not listen for.
-    let mut signals = Signals::new()?;
+    let mut signals = Signals::new(settings.shutdown_deadline())?;
     let Some((loading, app)) = signals.before(load(settings)).await? else { return Ok(ExitCode::SUCCESS) };
     let address = loading.address();
     // Before it says so: whoever waits for the first line may ask at once.
@@ -48,7 +51,7 @@ pub async fn run(args: &ServeArgs, settings: Settings, sources: &Sources) -> any
     let stop = async move {
         signals.next().await;
         tokio::spawn(async move {
-            signals.next().await;
+            signals.again().await;
             lifecycle.cut().cancel();
         });
     };
@@ -88,17 +91,39 @@ async fn ensure_guarded(settings: &Settings) -> anyhow::Result<()> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// None where the process is to outlive its terminal.
+    hangup: Option<Signal>,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    fn new(deadline: Duration) -> std::io::Result<Self> {
+        let hears_hangup = ending::guard(deadline)?;
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: hears_hangup.then(|| signal(SignalKind::hangup())).transpose()?,
+        })
     }
 
-    async fn next(&mut self) {
+    /// A signal after the first. A terminal that closes gives more than one.
+    async fn again(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn next(&mut self) {
+        let hangup = async {
+            match &mut self.hangup {
+                Some(hangup) => hangup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = hangup => {}
         }
     }
 
