@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::catalogue::Catalogue;
 use crate::embedder::{Embedder, Precision};
-use crate::generate::{CompletionRequest, Generator, Retriever, fold};
+use crate::generate::{CompletionRequest, Generator, OnError, RetrievalRequest, Retriever, fold};
 use crate::ingest::files::Uploads;
 use crate::ingest::{Ingest, IngestLimits};
 use crate::metrics;
@@ -284,7 +284,9 @@ async fn keep_warm(database: Database) {
 }
 
 async fn warm(generator: &Generator, tokenizer: &Tokenizer) -> anyhow::Result<()> {
-    let request = CompletionRequest { max_tokens: Some(1), ..CompletionRequest::new("Ready") };
+    // A collection that cannot be searched is told to who searches it, and must not keep out the others.
+    let retrieval = RetrievalRequest { on_error: Some(OnError::Continue), ..RetrievalRequest::default() };
+    let request = CompletionRequest { max_tokens: Some(1), retrieval, ..CompletionRequest::new("Ready") };
     let valid = request.validate(&generator.limits(), tokenizer)?;
     fold(generator.submit(valid)?).await?;
     Ok(())

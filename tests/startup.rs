@@ -1,11 +1,14 @@
 //! What stops a server from starting says so in one sentence.
 
+use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Output;
 
-use crate::support::{change_tokenizer, command, model_copy, retro, retro_in, root, samples};
+use serde_json::json;
+
+use crate::support::{Process, change_tokenizer, command, ingest, model_copy, post, retro, retro_in, root, samples};
 
 /// Runs `retro serve`, which must fail, and gives what it said.
 fn refused(data: &Path, arguments: &[&str]) -> String {
@@ -72,6 +75,31 @@ fn a_database_made_with_another_tokenizer() {
     assert!(!output.status.success());
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.lines().any(|line| line.starts_with("wrong  database") && line.contains("another tokenizer")), "{said}");
+}
+
+/// The first completion of a server, which makes all warm, looks into the default collection.
+#[tokio::test]
+async fn a_damaged_collection_is_no_reason_not_to_start() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Process::serve(data.path(), &[]);
+    for collection in ["default", "other"] {
+        let document = json!([{"id": collection, "collection": collection, "text": "Tea is a drink made of leaves."}]);
+        ingest(&server.url, document).await;
+    }
+    server.signal(libc::SIGTERM);
+    server.wait();
+    for file in std::fs::read_dir(data.path().join("lance/default.lance/data")).unwrap() {
+        OpenOptions::new().write(true).open(file.unwrap().path()).unwrap().set_len(10).unwrap();
+    }
+    let server = Process::serve(data.path(), &["--vectors-mb=0"]);
+    let search = async |collection| post(&server.url, "/v1/retrieve", json!({"text": "Tea", "collection": collection})).await;
+    let damaged = search("default").await;
+    assert_eq!((damaged.status, damaged.code()), (500, "data_damaged"));
+    assert_eq!(search("other").await.ok()["chunks"][0]["neighbours"][0]["document_id"], "other");
+    let completed = post(&server.url, "/v1/complete", json!({"prompt": "Tea", "max_tokens": 4})).await;
+    assert_eq!((completed.status, completed.code()), (500, "data_damaged"));
+    let without = json!({"prompt": "Tea", "max_tokens": 4, "retrieval": {"enabled": false}});
+    assert_eq!(post(&server.url, "/v1/complete", without).await.status, 200);
 }
 
 #[test]
