@@ -10,7 +10,8 @@ const LIVE: &str = "GET /livez HTTP/1.1\r\nhost: localhost\r\n";
 #[tokio::test]
 async fn heads_that_are_too_much_are_431() {
     let many: String = (0..150).map(|n| format!("x-{n}: y\r\n")).collect();
-    let long = format!("x-long: {}\r\n", "y".repeat(500_000));
+    // The bound is looked at after a read, which may bring as much again.
+    let long = format!("x-long: {}\r\n", "y".repeat(1 << 20));
     let name = format!("{}: y\r\n", "x".repeat(70_000));
     let answer = raw(shared(), format!("{LIVE}{many}\r\n")).await;
     assert_eq!(statuses(&answer), [431], "{answer}");
