@@ -1,10 +1,10 @@
-use std::fs::{File, Metadata, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::copy::holds_only;
+use super::copy::{clear, hold, holds_only};
 use super::{BackupError, manifest, restore};
 
 /// Made first and removed last: a folder that has it and no manifest is that of a backup that was killed, and may be begun anew.
@@ -35,11 +35,7 @@ impl Begun {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed("made"))?;
         let mark = folder.join(MARK);
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&mark).map_err(failed("written"))?;
-        // A disk of backups may have no locks; there it has to do without.
-        let is_locked = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
-        // Whoever had it locked may have come to an end.
-        let of = |metadata: io::Result<Metadata>| metadata.map(|metadata| (metadata.dev(), metadata.ino())).ok();
-        if is_locked || of(file.metadata()) != of(mark.symlink_metadata()) {
+        if !hold(&file, &mark) {
             return Err(BackupError::Written(folder.to_owned()));
         }
         let begun = Self { folder: folder.to_owned(), made, mark: Some(file), wanted: Arc::new(Mutex::new(true)) };
@@ -79,14 +75,7 @@ impl Begun {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        for entry in std::fs::read_dir(&self.folder)? {
-            let entry = entry?;
-            if entry.file_name().to_str().is_none_or(|name| name == MARK || !is_own(name)) {
-                continue;
-            }
-            if entry.file_type()?.is_dir() { std::fs::remove_dir_all(entry.path())? } else { std::fs::remove_file(entry.path())? }
-        }
-        Ok(())
+        clear(&self.folder, |name| name.to_str().is_some_and(|name| name != MARK && is_own(name)))
     }
 }
 

@@ -1,6 +1,8 @@
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::ffi::OsStr;
+use std::fs::{File, Metadata, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -84,4 +86,24 @@ pub fn holds_only(folder: &Path, is_own: impl Fn(&str) -> bool) -> Result<bool, 
         }
     }
     Ok(true)
+}
+
+/// Locks what lies at `place`, and was opened as `file`; gives whether it is this process's until `file` is closed. Some network file systems
+/// and disks have no locks; there it has to do without.
+pub fn hold(file: &File, place: &Path) -> bool {
+    let of = |metadata: io::Result<Metadata>| metadata.map(|metadata| (metadata.dev(), metadata.ino())).ok();
+    // Whoever had it locked may have given it another name, or removed it; and a link leads to what is another's.
+    !matches!(file.try_lock(), Err(TryLockError::WouldBlock)) && of(file.metadata()) == of(place.symlink_metadata())
+}
+
+/// Removes from a folder what has a name that is meant.
+pub fn clear(folder: &Path, is_meant: impl Fn(&OsStr) -> bool) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if !is_meant(&entry.file_name()) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() { std::fs::remove_dir_all(entry.path())? } else { std::fs::remove_file(entry.path())? }
+    }
+    Ok(())
 }

@@ -1,15 +1,16 @@
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::BackupError;
-use super::copy::{copy, holds_only, sync_folders};
+use super::copy::{clear, copy, hold, holds_only, sync_folders};
 use super::manifest::Manifest;
 use crate::files::{FileError, check_files};
+use crate::settings::CATALOGUE_FILE;
 
 /// Places in a backup, and in a data folder.
-pub const CATALOGUE: &str = "catalogue.sqlite";
+pub const CATALOGUE: &str = CATALOGUE_FILE;
 pub const LANCE: &str = "lance";
 /// Where a data folder that is a file system of its own grows.
 const INSIDE: &str = "restore.partial";
@@ -82,7 +83,8 @@ impl Target {
         }
         let mut target = Self { data: data.to_owned(), staged, inside, held: None };
         target.held = Some(target.hold()?);
-        target.clear()?;
+        // The folder itself stays: it is the lock.
+        clear(&target.staged, |_| true).map_err(|source| target.failed("emptied", source))?;
         // Another restore may have ended meanwhile.
         if !holds_only(data, |name| inside && name == INSIDE)? {
             return Err(BackupError::NotEmpty(data.to_owned()));
@@ -93,31 +95,7 @@ impl Target {
     fn hold(&self) -> Result<File, BackupError> {
         std::fs::create_dir_all(&self.staged).map_err(|source| self.failed("made", source))?;
         let folder = File::open(&self.staged).map_err(|source| self.failed("opened", source))?;
-        // Some network file systems lock no folders; there it has to do without.
-        if let Err(TryLockError::WouldBlock) = folder.try_lock() {
-            return Err(BackupError::Restores(self.data.clone()));
-        }
-        // Whoever had it locked may have given it its name, or removed it; and a link leads to what is another's.
-        let of = |metadata: std::io::Result<std::fs::Metadata>| metadata.map(|metadata| (metadata.dev(), metadata.ino())).ok();
-        if of(folder.metadata()) != of(self.staged.symlink_metadata()) {
-            return Err(BackupError::Restores(self.data.clone()));
-        }
-        Ok(folder)
-    }
-
-    /// Removes what is in the staged folder: the folder itself is the lock.
-    fn clear(&self) -> Result<(), BackupError> {
-        let removed = std::fs::read_dir(&self.staged).and_then(|mut entries| {
-            entries.try_for_each(|entry| {
-                let entry = entry?;
-                if entry.file_type()?.is_dir() {
-                    std::fs::remove_dir_all(entry.path())
-                } else {
-                    std::fs::remove_file(entry.path())
-                }
-            })
-        });
-        removed.map_err(|source| self.failed("emptied", source))
+        if hold(&folder, &self.staged) { Ok(folder) } else { Err(BackupError::Restores(self.data.clone())) }
     }
 
     fn put_in_place(mut self) -> Result<(), BackupError> {

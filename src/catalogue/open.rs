@@ -12,12 +12,11 @@ use sqlx::{ConnectOptions, Connection};
 use super::sql::Pool;
 use super::store::is_sqlite_busy;
 use super::{Catalogue, CatalogueError};
+use crate::settings::CATALOGUE_FILE;
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
 
-/// The catalogue's name in a data folder.
-const FILE: &str = "catalogue.sqlite";
 /// How long a statement waits for another process's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts to open a catalogue that another process is just beginning.
@@ -41,14 +40,14 @@ const SESSION: [(&str, &str); 2] = [("idle_in_transaction_session_timeout", "10s
 /// The file that is the catalogue; none where it is in no file of this machine.
 pub(super) fn sqlite_file(data_dir: &Path, database_url: Option<&str>) -> Option<PathBuf> {
     match database_url {
-        None => Some(data_dir.join(FILE)),
+        None => Some(data_dir.join(CATALOGUE_FILE)),
         Some(url) if url.starts_with("sqlite:") => Some(SqliteConnectOptions::from_str(url).ok()?.get_filename().to_owned()),
         Some(_) => None,
     }
 }
 
 pub(super) async fn sqlite_in(data_dir: &Path) -> Result<Catalogue, CatalogueError> {
-    let file = data_dir.join(FILE);
+    let file = data_dir.join(CATALOGUE_FILE);
     begin_sqlite(file.display().to_string(), SqliteConnectOptions::new().filename(file)).await
 }
 

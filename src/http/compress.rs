@@ -15,7 +15,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http_body_util::BodyExt;
 
-use super::aside::{AT_ONCE, aside};
+use super::aside::aside_if_long;
 use super::problem::{ApiError, Code};
 
 /// Fewest bytes that are worth the headers.
@@ -109,9 +109,7 @@ async fn packed(response: Response, encoding: Encoding, file: Option<String>) ->
         Some(packed) => packed,
         None => {
             let whole = body.collect().await.map_err(|e| ApiError::server(Code::Internal, e))?.to_bytes();
-            let is_short = whole.len() <= AT_ONCE;
-            let pack = move || encoding.pack(&whole);
-            let packed = if is_short { pack() } else { aside(pack).await? };
+            let packed = aside_if_long(whole.len(), move || encoding.pack(&whole)).await?;
             let packed = Bytes::from(packed.map_err(|e| ApiError::server(Code::Internal, e))?);
             if let Some(file) = file {
                 known().insert(file, packed.clone());

@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::error::Category;
 
-use super::aside::{AT_ONCE, aside};
+use super::aside::aside_if_long;
 use super::problem::{ApiError, Code};
 use crate::app::App;
 
@@ -29,8 +29,7 @@ impl<T: DeserializeOwned + Send + 'static> FromRequest<Arc<App>> for Json<T> {
             return Err(ApiError::new(Code::UnsupportedMediaType, "send content-type: application/json"));
         }
         let body = read(request, app).await?;
-        let value = if body.len() <= AT_ONCE { parse(&body) } else { aside(move || parse(&body)).await? };
-        value.map(Self)
+        aside_if_long(body.len(), move || parse(&body)).await?.map(Self)
     }
 }
 
@@ -104,10 +103,7 @@ pub async fn read(request: Request, app: &Arc<App>) -> Result<Bytes, ApiError> {
     // Joined as it comes: a list of frames of a byte each would be forty times as large.
     let mut whole = Vec::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            ApiError::behind(&error).unwrap_or_else(|| ApiError::new(Code::IncompleteBody, error.to_string()))
-        })?;
-        let Ok(piece) = frame.into_data() else { continue };
+        let Ok(piece) = frame.map_err(|error| ApiError::unread(&error))?.into_data() else { continue };
         if piece.len() > most - whole.len() {
             let detail = format!("the body has more than {most} bytes (setting max_body_bytes)");
             return Err(ApiError::new(Code::BodyTooLarge, detail));

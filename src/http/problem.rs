@@ -143,7 +143,12 @@ impl ApiError {
         Self::new(code, code.example())
     }
 
-    /// The error that a layer refused a body with, whatever has wrapped it since.
+    /// Why a body was not read to its end: a layer refused it, or it did not come.
+    pub fn unread(error: &axum::Error) -> Self {
+        Self::behind(error).unwrap_or_else(|| Self::new(Code::IncompleteBody, error.to_string()))
+    }
+
+    /// The error that a body was refused with, whatever has wrapped it since.
     pub fn behind(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut cause = Some(error);
         while let Some(error) = cause {

@@ -23,6 +23,8 @@ use values::{
     slots, things, things_or_none, threads,
 };
 
+/// The catalogue's name in a data folder.
+pub const CATALOGUE_FILE: &str = "catalogue.sqlite";
 /// Memory for indices where nothing else is said, in MB.
 pub const INDEX_MB: u64 = 512;
 
@@ -205,7 +207,7 @@ impl Settings {
     /// `database_url` and `lance_uri` as they may be shown: without the passwords that URLs can hold.
     pub fn shown_places(&self) -> (String, String) {
         let catalogue = self.database_url.clone();
-        let catalogue = catalogue.unwrap_or_else(|| self.data_dir.join("catalogue.sqlite").to_string_lossy().into_owned());
+        let catalogue = catalogue.unwrap_or_else(|| self.data_dir.join(CATALOGUE_FILE).to_string_lossy().into_owned());
         (shown_place(&catalogue), shown_place(&self.lance_uri()))
     }
 

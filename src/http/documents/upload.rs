@@ -1,6 +1,5 @@
 //! `POST /v1/documents` with files. They go to the disk as they arrive, and are read from there.
 
-use std::error::Error;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -223,30 +222,20 @@ struct Meter {
     head: Arc<AtomicUsize>,
 }
 
-/// Why a body is not read on.
-#[derive(Debug, thiserror::Error)]
-enum Refusal {
-    #[error("the body has more than {0} bytes (setting max_upload_bytes)")]
-    TooLarge(usize),
-    #[error("the head of a part has more than {0} bytes")]
-    LongHead(usize),
-    #[error("{0}")]
-    Broken(axum::Error),
-}
-
 impl Meter {
     fn begin(&self) {
         self.head.store(0, Ordering::Relaxed);
     }
 
-    fn count(&self, chunk: Result<Bytes, axum::Error>) -> Result<Bytes, Refusal> {
-        let chunk = chunk.map_err(Refusal::Broken)?;
+    fn count(&self, chunk: Result<Bytes, axum::Error>) -> Result<Bytes, ApiError> {
+        let chunk = chunk.map_err(|error| ApiError::unread(&error))?;
         if self.read.fetch_add(chunk.len(), Ordering::Relaxed) + chunk.len() > self.most {
-            return Err(Refusal::TooLarge(self.most));
+            let detail = format!("the body has more than {} bytes (setting max_upload_bytes)", self.most);
+            return Err(ApiError::new(Code::BodyTooLarge, detail));
         }
         // A chunk may hold the head and what follows it, so those before it count.
         if self.head.fetch_add(chunk.len(), Ordering::Relaxed) > MAX_HEAD {
-            return Err(Refusal::LongHead(MAX_HEAD));
+            return Err(ApiError::new(Code::InvalidMultipart, format!("the head of a part has more than {MAX_HEAD} bytes")));
         }
         Ok(chunk)
     }
@@ -254,7 +243,7 @@ impl Meter {
     /// The reader of forms takes all that is there at once, and looks for the end of a head in all of it: so it gets a chunk at a time, each
     /// counted when it gets it. The first comes at once: while the reader looks for the first boundary it asks twice in a turn, and takes
     /// the end of the body for the end of the form if that comes with the second.
-    fn measured(self, body: Body) -> impl Stream<Item = Result<Bytes, Refusal>> + Send {
+    fn measured(self, body: Body) -> impl Stream<Item = Result<Bytes, ApiError>> + Send {
         body.into_data_stream().enumerate().then(move |(place, chunk)| {
             let meter = self.clone();
             async move {
@@ -268,24 +257,7 @@ impl Meter {
 }
 
 fn refused(error: multer::Error) -> ApiError {
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
-    while let Some(inner) = cause {
-        if let Some(refusal) = inner.downcast_ref::<Refusal>() {
-            if let Refusal::Broken(error) = refusal
-                && let Some(refusal) = ApiError::behind(error)
-            {
-                return refusal;
-            }
-            let code = match refusal {
-                Refusal::TooLarge(_) => Code::BodyTooLarge,
-                Refusal::LongHead(_) => Code::InvalidMultipart,
-                Refusal::Broken(_) => Code::IncompleteBody,
-            };
-            return ApiError::new(code, refusal.to_string());
-        }
-        cause = inner.source();
-    }
-    ApiError::new(Code::InvalidMultipart, error.to_string())
+    ApiError::behind(&error).unwrap_or_else(|| ApiError::new(Code::InvalidMultipart, error.to_string()))
 }
 
 /// Why no file gave a document.
